@@ -1,0 +1,14 @@
+//! One decoder for the Llama, Mistral, Qwen2 and Qwen3 families: weights, tokenizer, chat template,
+//! forward and backward, KV cache, sampling and generation.
+//!
+//! Tensor letters used throughout: B sequences, T tokens, D model width, H query heads,
+//! K key/value heads, d head width, F feed-forward width, V vocabulary.
+
+pub mod error;
+pub mod params;
+pub mod spec;
+pub mod surface;
+
+pub use error::ModelError;
+pub use params::Params;
+pub use spec::ModelSpec;

@@ -1,0 +1,38 @@
+//! Problems, answer extraction and grading: one grader for training reward and evaluation.
+//! No tensors, no async, no network.
+
+use serde::{Deserialize, Serialize};
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// Position in its data set; keys the random numbers of its samples.
+    pub index: u32,
+    /// The question as the model reads it (without any suffix a config adds).
+    pub text: String,
+    /// The final answer.
+    pub gold: String,
+    /// The reference solution, where the data set has one (SFT trains on it).
+    pub solution: Option<String>,
+}
+
+/// What the grader says of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The final answer equals the gold answer.
+    Correct,
+    /// A final answer was found and it differs.
+    Wrong,
+    /// No final answer could be read.
+    Unparseable,
+}
+
+/// A verdict and the answer it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grade {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The final answer found in the response.
+    pub extracted: Option<String>,
+}
