@@ -1,0 +1,407 @@
+//! The run folder as the process that writes it sees it: created or resumed, locked, appended to.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
+use crate::error::ConfigDifference;
+use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
+use crate::files::{TMP, create_dir, names, read_text, remove_leftovers, write_atomic};
+use crate::jsonl::{self, JsonLog};
+use crate::{Provenance, RunError};
+
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const PROVENANCE: &str = "provenance.json";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
+pub(crate) const TIMINGS: &str = "timings.jsonl";
+pub(crate) const ROLLOUTS: &str = "rollouts";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const LATEST: &str = "latest";
+const LOCK: &str = "run.lock";
+const FINAL: &str = "final";
+/// Logs that two equal runs share byte for byte; a checkpoint records how long they were.
+const DETERMINISTIC_LOGS: [&str; 2] = [METRICS, EVALUATIONS];
+/// Ending of a checkpoint that was found damaged and put out of the way.
+const ASIDE: &str = ".damaged";
+
+/// What a folder must agree with to be continued.
+#[derive(Debug, Clone)]
+pub struct RunIdentity<'a> {
+    /// Resolved configuration, as TOML.
+    pub config: &'a str,
+    /// Dotted keys that may change between two starts: where the folder is, how often to save, ...
+    pub free_keys: &'a [&'a str],
+    /// Where the run comes from; the inputs' hashes must agree.
+    pub provenance: &'a Provenance,
+}
+
+/// A folder opened for writing.
+#[derive(Debug)]
+pub struct Opened {
+    /// The folder.
+    pub folder: RunFolder,
+    /// Sentences for the user: what was found damaged, what was done about it.
+    pub notices: Vec<String>,
+}
+
+/// A run folder, held by this process alone.
+#[derive(Debug)]
+pub struct RunFolder {
+    dir: PathBuf,
+    metrics: JsonLog,
+    evaluations: JsonLog,
+    timings: JsonLog,
+    resume_from: Option<Checkpoint>,
+    keep: usize,
+    /// Held locked for as long as this process writes.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Creates the folder, or continues the run in it from its newest intact checkpoint: later log lines and
+    /// rollouts are removed, leftovers of a killed process are cleaned up.
+    ///
+    /// # Errors
+    /// The folder is in use, is not a run folder, belongs to another configuration or other inputs, or holds
+    /// only damaged checkpoints.
+    pub fn open(dir: &Path, identity: &RunIdentity<'_>) -> Result<Opened, RunError> {
+        create_dir(dir)?;
+        refuse_foreign(dir)?;
+        let lock = lock(dir)?;
+        remove_leftovers(dir)?;
+        let mut notices = Vec::new();
+        let resume_from = if dir.join(CONFIG).exists() {
+            check_identity(dir, identity)?;
+            rewind(dir, &mut notices)?
+        } else {
+            let provenance = serde_json::to_vec_pretty(identity.provenance)
+                .map_err(|e| RunError::bad_file(dir.join(PROVENANCE), e.to_string()))?;
+            write_atomic(&dir.join(PROVENANCE), &provenance)?;
+            None
+        };
+        // Last, and anew on every start: its presence makes the folder a run folder, and free keys may have changed.
+        write_atomic(&dir.join(CONFIG), identity.config.as_bytes())?;
+        create_dir(&dir.join(ROLLOUTS))?;
+        create_dir(&dir.join(CHECKPOINTS))?;
+        let log = |name: &str| JsonLog::open(dir.join(name));
+        let folder = Self {
+            metrics: log(METRICS)?,
+            evaluations: log(EVALUATIONS)?,
+            timings: log(TIMINGS)?,
+            dir: dir.to_path_buf(),
+            resume_from,
+            keep: usize::MAX,
+            _lock: lock,
+        };
+        Ok(Opened { folder, notices })
+    }
+
+    /// Keeps only the newest `keep` checkpoints (at least one) from now on. All are kept otherwise.
+    pub fn keep_checkpoints(&mut self, keep: usize) {
+        self.keep = keep.max(1);
+    }
+
+    /// The folder's path.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The checkpoint the run goes on from; `None` at its beginning.
+    pub fn resume_from(&self) -> Option<&Checkpoint> {
+        self.resume_from.as_ref()
+    }
+
+    /// Appends a line to `metrics.jsonl`: a [`StepMetrics`](crate::event::StepMetrics) or
+    /// [`SftMetrics`](crate::event::SftMetrics).
+    ///
+    /// # Errors
+    /// The line cannot be written.
+    pub fn append_metrics(&mut self, metrics: &impl Serialize) -> Result<(), RunError> {
+        self.metrics.append(metrics)
+    }
+
+    /// Appends a line to `evaluations.jsonl`.
+    ///
+    /// # Errors
+    /// The line cannot be written.
+    pub fn append_evaluation(&mut self, evaluation: &EvalMetrics) -> Result<(), RunError> {
+        self.evaluations.append(evaluation)
+    }
+
+    /// Appends a line to `timings.jsonl`.
+    ///
+    /// # Errors
+    /// The line cannot be written.
+    pub fn append_timings(&mut self, timings: &StepTimings) -> Result<(), RunError> {
+        self.timings.append(timings)
+    }
+
+    /// Writes the responses of a step, all or nothing.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_rollouts(&mut self, step: u64, records: &[RolloutRecord]) -> Result<(), RunError> {
+        let path = self.dir.join(ROLLOUTS).join(format!("{}.jsonl", name_of(step)));
+        let mut bytes = Vec::new();
+        for record in records {
+            bytes.append(&mut jsonl::to_line(record, &path)?);
+        }
+        write_atomic(&path, &bytes)
+    }
+
+    /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given, `state` is what else the
+    /// caller needs to go on. Write everything of a step to the logs before its checkpoint. Older checkpoints
+    /// beyond the number to keep are removed once the new one is complete. An intact checkpoint of the same step
+    /// is left as it is: equal steps have equal bytes.
+    ///
+    /// # Errors
+    /// Something cannot be written; earlier checkpoints and the logs are intact.
+    pub fn save_checkpoint<E>(
+        &mut self,
+        step: u64,
+        state: &impl Serialize,
+        writer: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Checkpoint, RunError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let dir = self.dir.join(CHECKPOINTS).join(name_of(step));
+        let there = Checkpoint { step, dir: dir.clone() };
+        if dir.exists() && there.verify().is_ok() {
+            return Ok(there);
+        }
+        let mut state =
+            serde_json::to_vec_pretty(state).map_err(|e| RunError::bad_file(&dir, e.to_string()))?;
+        state.push(b'\n');
+        self.timings.sync()?;
+        checkpoint::write(&dir, step, self.log_lengths()?, Some(&state), writer)?;
+        write_atomic(&self.dir.join(LATEST), format!("{}\n", name_of(step)).as_bytes())?;
+        checkpoint::retain(&self.dir.join(CHECKPOINTS), self.keep)?;
+        Ok(there)
+    }
+
+    /// Writes the finished model to `final/`: its presence says the run is done.
+    ///
+    /// # Errors
+    /// Something cannot be written.
+    pub fn write_final<E>(
+        &mut self,
+        step: u64,
+        writer: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, RunError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let dir = self.dir.join(FINAL);
+        checkpoint::write(&dir, step, self.log_lengths()?, None, writer)?;
+        Ok(dir)
+    }
+
+    /// The finished model, where the run is done and its files are intact.
+    pub fn finished(&self) -> Option<PathBuf> {
+        let dir = self.dir.join(FINAL);
+        let manifest = Manifest::read(&dir).ok()?;
+        manifest.verify(&dir).ok().map(|()| dir)
+    }
+
+    /// Syncs the deterministic logs and returns their lengths.
+    fn log_lengths(&self) -> Result<BTreeMap<String, u64>, RunError> {
+        let mut lengths = BTreeMap::new();
+        for (name, log) in DETERMINISTIC_LOGS.into_iter().zip([&self.metrics, &self.evaluations]) {
+            log.sync()?;
+            lengths.insert(name.to_string(), log.len()?);
+        }
+        Ok(lengths)
+    }
+}
+
+/// A folder that is not empty must be a run folder, or what is left of one killed while it was created.
+fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
+    let ours = |name: &String| name == LOCK || name == PROVENANCE || name.ends_with(TMP);
+    if dir.join(CONFIG).exists() || names(dir)?.iter().all(ours) {
+        return Ok(());
+    }
+    Err(RunError::NotARunFolder(dir.to_path_buf()))
+}
+
+fn lock(dir: &Path) -> Result<File, RunError> {
+    let path = dir.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let mut file = file.map_err(|e| RunError::io("create", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {
+            // For people only: the lock itself is what counts.
+            let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => Err(RunError::Locked(dir.to_path_buf())),
+        Err(TryLockError::Error(e)) => Err(RunError::io("lock", path, e)),
+    }
+}
+
+fn check_identity(dir: &Path, identity: &RunIdentity<'_>) -> Result<(), RunError> {
+    let path = dir.join(CONFIG);
+    let parse = |text: &str| {
+        let table: toml::Table =
+            text.parse().map_err(|e| RunError::bad_file(&path, format!("not TOML: {e}")))?;
+        let mut flat = BTreeMap::new();
+        flatten("", &table, &mut flat);
+        Ok::<_, RunError>(flat)
+    };
+    let (then, now) = (parse(&read_text(&path)?)?, parse(identity.config)?);
+    let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let differences: Vec<ConfigDifference> = keys
+        .into_iter()
+        .filter(|key| then.get(*key) != now.get(*key) && !identity.free_keys.contains(&key.as_str()))
+        .map(|key| ConfigDifference {
+            key: key.clone(),
+            then: then.get(key).cloned(),
+            now: now.get(key).cloned(),
+        })
+        .collect();
+    if !differences.is_empty() {
+        return Err(RunError::OtherConfig { path: dir.to_path_buf(), differences });
+    }
+    let begun = crate::read_provenance(dir)?;
+    for (what, expected) in &identity.provenance.inputs {
+        if let Some(found) = begun.inputs.get(what).filter(|found| *found != expected) {
+            let (what, found, expected) = (what.clone(), found.clone(), expected.clone());
+            return Err(RunError::OtherInput { path: dir.to_path_buf(), what, found, expected });
+        }
+    }
+    Ok(())
+}
+
+fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, out),
+            other => {
+                out.insert(key, other.to_string());
+            }
+        }
+    }
+}
+
+/// Takes the folder back to its newest intact checkpoint, or to the beginning where there is none.
+fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Checkpoint>, RunError> {
+    for sub in [ROLLOUTS, CHECKPOINTS] {
+        remove_leftovers(&dir.join(sub))?;
+    }
+    let found = newest_intact(dir, notices)?;
+    let step = found.as_ref().map_or(0, |(checkpoint, _)| checkpoint.step);
+    for name in DETERMINISTIC_LOGS {
+        let path = dir.join(name);
+        let length = match &found {
+            Some((_, manifest)) => {
+                let written = manifest.logs.get(name).copied().unwrap_or(0);
+                if length_of(&path) < written { jsonl::length_through(&path, step)? } else { written }
+            }
+            None => 0,
+        };
+        jsonl::truncate(&path, length)?;
+    }
+    let timings = dir.join(TIMINGS);
+    let length = if found.is_some() { jsonl::length_through(&timings, step)? } else { 0 };
+    jsonl::truncate(&timings, length)?;
+    remove_rollouts_after(dir, step)?;
+    if let Some((checkpoint, _)) = &found {
+        write_atomic(&dir.join(LATEST), format!("{}\n", name_of(checkpoint.step)).as_bytes())?;
+    }
+    Ok(found.map(|(checkpoint, _)| checkpoint))
+}
+
+/// The newest checkpoint whose files are intact and whose log lines are all there; failing that, the newest whose
+/// files are intact. Those passed over are put aside with a notice.
+fn newest_intact(dir: &Path, notices: &mut Vec<String>) -> Result<Option<(Checkpoint, Manifest)>, RunError> {
+    let mut passed_over = Vec::new();
+    let mut without_logs = None;
+    let mut chosen = None;
+    for checkpoint in checkpoint::list(&dir.join(CHECKPOINTS))?.into_iter().rev() {
+        match inspect(&checkpoint) {
+            Err(reason) => passed_over.push((checkpoint, format!("is damaged ({reason})"))),
+            Ok(manifest) => match missing_log_lines(dir, &manifest) {
+                None => {
+                    chosen = Some((checkpoint, manifest));
+                    break;
+                }
+                Some(reason) if without_logs.is_none() => without_logs = Some((checkpoint, manifest, reason)),
+                Some(reason) => passed_over.push((checkpoint, reason)),
+            },
+        }
+    }
+    match (&chosen, without_logs) {
+        (Some(_), Some((checkpoint, _, reason))) => passed_over.push((checkpoint, reason)),
+        (None, Some((checkpoint, manifest, reason))) => {
+            notices.push(format!("checkpoint {} {reason}: those lines stay lost", checkpoint.dir.display()));
+            chosen = Some((checkpoint, manifest));
+        }
+        (_, None) => {}
+    }
+    match &chosen {
+        Some((checkpoint, _)) => {
+            for (other, reason) in &passed_over {
+                put_aside(other)?;
+                let (path, step) = (other.dir.display(), checkpoint.step);
+                notices.push(format!("checkpoint {path} {reason}: going on from step {step} instead"));
+            }
+        }
+        None if !passed_over.is_empty() => {
+            let list = passed_over.iter().map(|(bad, reason)| format!("{} {reason}", name_of(bad.step)));
+            let damaged = list.collect::<Vec<_>>().join(", ");
+            return Err(RunError::NoGoodCheckpoint { path: dir.join(CHECKPOINTS), damaged });
+        }
+        None => {}
+    }
+    Ok(chosen)
+}
+
+fn inspect(checkpoint: &Checkpoint) -> Result<Manifest, RunError> {
+    let manifest = Manifest::read(&checkpoint.dir)?;
+    if manifest.step != checkpoint.step {
+        let message = format!("manifest of step {}, expected {}", manifest.step, checkpoint.step);
+        return Err(RunError::bad_file(&checkpoint.dir, message));
+    }
+    manifest.verify(&checkpoint.dir)?;
+    Ok(manifest)
+}
+
+/// What the logs lack of what had been written when the checkpoint was.
+fn missing_log_lines(dir: &Path, manifest: &Manifest) -> Option<String> {
+    manifest.logs.iter().find_map(|(name, &expected)| {
+        let length = length_of(&dir.join(name));
+        (length < expected)
+            .then(|| format!("was written after {expected} bytes of {name}, of which {length} are left"))
+    })
+}
+
+fn length_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn put_aside(checkpoint: &Checkpoint) -> Result<(), RunError> {
+    let aside = checkpoint.dir.with_file_name(format!("{}{ASIDE}", name_of(checkpoint.step)));
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(|e| RunError::io("remove", &aside, e))?;
+    }
+    fs::rename(&checkpoint.dir, &aside).map_err(|e| RunError::io("rename", &checkpoint.dir, e))
+}
+
+fn remove_rollouts_after(dir: &Path, step: u64) -> Result<(), RunError> {
+    let rollouts = dir.join(ROLLOUTS);
+    for name in names(&rollouts)? {
+        if name.strip_suffix(".jsonl").and_then(step_of).is_some_and(|of| of > step) {
+            let path = rollouts.join(&name);
+            fs::remove_file(&path).map_err(|e| RunError::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Where a run came from: program version, hashes of its inputs, and when it began.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::RunError;
+use crate::files::{files_below, hash_file, hex};
+
+/// Facts about a run, written once when it begins. Not part of what two equal runs share byte for byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the resolved configuration.
+    pub config_sha256: String,
+    /// SHA-256 of each input by name (`model`, `data`, ...); a changed one is refused on resume.
+    pub inputs: BTreeMap<String, String>,
+    /// When the run began, in seconds since 1970-01-01 UTC.
+    pub created_unix_seconds: u64,
+}
+
+impl Provenance {
+    /// The provenance of a run that begins now.
+    pub fn now(version: &str, config: &str, inputs: BTreeMap<String, String>) -> Self {
+        let created_unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let config_sha256 = sha256_hex(config.as_bytes());
+        Self { version: version.into(), config_sha256, inputs, created_unix_seconds }
+    }
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 over the names and contents of every file below a folder (or of a single file), so that a run is
+/// not continued with other weights or other data than it began with.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn fingerprint_dir(path: &Path) -> Result<String, RunError> {
+    if path.is_file() {
+        return Ok(hash_file(path)?.1);
+    }
+    let mut hasher = Sha256::new();
+    for name in files_below(path)? {
+        let (length, digest) = hash_file(&path.join(&name))?;
+        hasher.update(format!("{name}\n{length}\n{digest}\n"));
+    }
+    Ok(hex(&hasher.finalize()))
+}
