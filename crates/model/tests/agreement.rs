@@ -1,0 +1,413 @@
+//! Runs that must agree: sampler and trainer, one thread and several, alone and in company, whole and in parts,
+//! stopped and resumed. Where bits are compared, any difference at all is a failure.
+
+mod common;
+
+use common::{FAMILIES, Reference, assert_close, assert_same_bits, gradient_distance, key, model_dir};
+use thinktune_model::init_random;
+use thinktune_model::surface::{AdamW, Completion, Generate, Prompt, Sampling, Score, TokenBatch, Train};
+use thinktune_model::{LocalModel, ModelSpec, Params};
+
+const ADAMW: AdamW =
+    AdamW { lr: 3e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1.0 };
+
+/// The reference models, and one whose sizes run past every tile and block of the kernels without
+/// being a multiple of any.
+fn models() -> Vec<(&'static str, LocalModel)> {
+    let load = |family| (family, LocalModel::load(&model_dir(family)).expect("model"));
+    FAMILIES.into_iter().map(load).chain([("wide", LocalModel::new(wide()))]).collect()
+}
+
+fn wide() -> Params {
+    let spec = ModelSpec {
+        vocab_size: 1031,
+        width: 136,
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 26,
+        ffn: 301,
+        context: 400,
+        ..ModelSpec::from_dir(&model_dir("llama_untied")).expect("spec")
+    };
+    let mut params = init_random(spec, 7);
+    for (tensor, range) in params.layout.tensors().to_vec() {
+        if tensor.decays() {
+            params.data[range].iter_mut().for_each(|w| *w *= 5.0);
+        }
+    }
+    params
+}
+
+/// Prompts of different lengths; the last two begin alike.
+fn prompts(model: &LocalModel, samples: u32) -> Vec<Prompt> {
+    let vocab = model.spec().vocab_size as u32;
+    let scale = model.spec().context / 64;
+    [1, 7 * scale, 12 * scale, 17 * scale]
+        .into_iter()
+        .enumerate()
+        .map(|(question, length)| {
+            let salt = question.min(2) as u32;
+            let tokens: Vec<u32> =
+                (0..length as u32).map(|i| (i * i * 7 + i * 3 + salt * 11) % vocab).collect();
+            let keys = (0..samples).map(|sample| key(question as u32, sample)).collect();
+            Prompt { tokens: tokens.into(), keys }
+        })
+        .collect()
+}
+
+fn sampling(temperature: f32, max_tokens: usize) -> Sampling {
+    let mut sampling = Sampling::plain(11, max_tokens, vec![2, 5]);
+    sampling.temperature = temperature;
+    sampling
+}
+
+fn generate(model: &mut LocalModel, prompts: &[Prompt], sampling: &Sampling) -> Vec<Vec<Completion>> {
+    model.generate(prompts, sampling, &mut |_| {}).expect("generate")
+}
+
+/// Prompts with their completions as one packed batch, every completion token a target.
+fn packed<'a>(
+    rows: impl IntoIterator<Item = (&'a Prompt, &'a Completion)>,
+    temperature: f32,
+) -> (TokenBatch, Vec<f32>) {
+    let (mut batch, mut recorded) = (TokenBatch::new(temperature), Vec::new());
+    for (prompt, completion) in rows {
+        let tokens = [&prompt.tokens[..], &completion.tokens].concat();
+        batch.push(&tokens, prompt.tokens.len()..tokens.len());
+        recorded.extend_from_slice(&completion.logprobs);
+    }
+    (batch, recorded)
+}
+
+fn pairs<'a>(prompts: &'a [Prompt], out: &'a [Vec<Completion>]) -> Vec<(&'a Prompt, &'a Completion)> {
+    prompts
+        .iter()
+        .zip(out)
+        .flat_map(|(prompt, completions)| completions.iter().map(move |c| (prompt, c)))
+        .collect()
+}
+
+fn threads<R: Send>(count: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(count).build().expect("thread pool").install(work)
+}
+
+#[test]
+fn sampler_scorer_and_trainer_record_the_same_bits() {
+    for (name, mut model) in models() {
+        for temperature in [1.0, 0.7] {
+            let prompts = prompts(&model, 5);
+            let out = generate(&mut model, &prompts, &sampling(temperature, 30));
+            let rows = pairs(&prompts, &out);
+            assert!(rows.iter().all(|(_, c)| c.tokens.len() == c.logprobs.len()));
+
+            let (batch, recorded) = packed(rows.clone(), temperature);
+            let scored = model.score(&batch).expect("score").logprobs;
+            assert_same_bits(&format!("{name}: cached decoding and score"), &recorded, &scored);
+            let trained = Train::forward(&mut model, &batch).expect("forward").logprobs;
+            assert_same_bits(&format!("{name}: cached decoding and training"), &recorded, &trained);
+
+            for row in rows.iter().rev() {
+                let (single, recorded) = packed([*row], temperature);
+                let alone = model.score(&single).expect("score").logprobs;
+                assert_same_bits(&format!("{name}: a row alone"), &recorded, &alone);
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_are_those_of_the_prefix_and_explain_the_logprobs() {
+    for (name, mut model) in models() {
+        let prompts = prompts(&model, 1);
+        let tokens = prompts[3].tokens.to_vec();
+        let vocab = model.spec().vocab_size;
+        let whole = model.logits(&tokens).expect("logits");
+        assert_eq!(whole.len(), tokens.len() * vocab);
+        for length in [1, 2, tokens.len() / 2, tokens.len() - 1] {
+            let prefix = model.logits(&tokens[..length]).expect("logits");
+            assert_same_bits(&format!("{name}: logits of a prefix"), &prefix, &whole[..length * vocab]);
+        }
+        for temperature in [1.0, 0.7] {
+            let mut batch = TokenBatch::new(temperature);
+            batch.push(&tokens, 1..tokens.len());
+            let scores = model.score(&batch).expect("score");
+            let rows: Vec<Vec<f64>> = whole.chunks(vocab).map(|row| log_softmax(row, temperature)).collect();
+            let logprobs: Vec<f32> =
+                (1..tokens.len()).map(|t| rows[t - 1][tokens[t] as usize] as f32).collect();
+            let entropy = |row: &Vec<f64>| -row.iter().map(|l| l.exp() * l).sum::<f64>();
+            let entropies: Vec<f32> = rows[..rows.len() - 1].iter().map(|row| entropy(row) as f32).collect();
+            assert_close(&format!("{name}: log-probs and logits"), &scores.logprobs, &logprobs, 1e-5);
+            assert_close(&format!("{name}: entropies and logits"), &scores.entropies, &entropies, 2e-5);
+        }
+    }
+}
+
+fn log_softmax(row: &[f32], temperature: f32) -> Vec<f64> {
+    let scaled: Vec<f64> = row.iter().map(|x| f64::from(*x) / f64::from(temperature)).collect();
+    let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = top + scaled.iter().map(|x| (x - top).exp()).sum::<f64>().ln();
+    scaled.iter().map(|x| x - log_sum).collect()
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_neighbours() {
+    for (name, mut model) in models() {
+        let plain = sampling(1.0, 24);
+        let prompts = prompts(&model, 6);
+        let together = generate(&mut model, &prompts, &plain);
+        let lengths: Vec<usize> = together.iter().flatten().map(|c| c.tokens.len()).collect();
+        assert!(lengths.iter().min() < lengths.iter().max(), "{name}: rows should end at different times");
+
+        let mut reversed: Vec<Prompt> = prompts.iter().rev().cloned().collect();
+        reversed.iter_mut().for_each(|prompt| prompt.keys.reverse());
+        let mut out = generate(&mut model, &reversed, &plain);
+        out.reverse();
+        out.iter_mut().for_each(|completions| completions.reverse());
+        assert_eq!(out, together, "{name}: order");
+
+        let mut fewer = prompts.clone();
+        fewer.iter_mut().for_each(|prompt| prompt.keys.truncate(2));
+        for (some, all) in generate(&mut model, &fewer, &plain).iter().zip(&together) {
+            assert_eq!(some[..], all[..2], "{name}: number of samples");
+        }
+        for (prompt, completions) in prompts.iter().zip(&together) {
+            let alone = Prompt { keys: vec![prompt.keys[5]], ..prompt.clone() };
+            assert_eq!(generate(&mut model, &[alone], &plain)[0][0], completions[5], "{name}: alone");
+        }
+        let split: Vec<Prompt> = prompts
+            .iter()
+            .flat_map(|prompt| prompt.keys.iter().map(|key| Prompt { keys: vec![*key], ..prompt.clone() }))
+            .collect();
+        let split: Vec<Completion> = generate(&mut model, &split, &plain).into_iter().flatten().collect();
+        assert_eq!(split, together.concat(), "{name}: a prompt per sample");
+    }
+}
+
+/// A training step on part of the reference sequences; gives the scores, the gradient and the new weights.
+fn train_once(model: &mut LocalModel, batch: &TokenBatch) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let scores = Train::forward(model, batch).expect("forward");
+    model.backward(&derivative(batch.targets.len())).expect("backward");
+    let gradient = model.gradients().to_vec();
+    model.update(&ADAMW).expect("update");
+    (scores.logprobs, gradient, model.params().data.clone())
+}
+
+/// Uneven derivatives of both signs, a zero among them.
+fn derivative(targets: usize) -> Vec<f32> {
+    (0..targets).map(|i| ((i * 5) % 7) as f32 / 10.0 - 0.3).collect()
+}
+
+/// Rows long and short, all of whose tokens are targets.
+fn training_batch(model: &LocalModel) -> TokenBatch {
+    let mut batch = TokenBatch::new(1.0);
+    for prompt in prompts(model, 1).iter().skip(1) {
+        batch.push(&prompt.tokens, 1..prompt.tokens.len());
+        batch.push(&prompt.tokens[..2], [1]);
+    }
+    batch
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for name in FAMILIES.into_iter().chain(["wide"]) {
+        let run = |count| {
+            threads(count, || {
+                let (_, mut model) = models().into_iter().find(|(n, _)| *n == name).expect("model");
+                let batch = training_batch(&model);
+                let first = train_once(&mut model, &batch);
+                let second = train_once(&mut model, &batch);
+                let prompts = prompts(&model, 4);
+                (first, second, generate(&mut model, &prompts, &sampling(1.0, 12)))
+            })
+        };
+        let one = run(1);
+        for count in [2, 3] {
+            let many = run(count);
+            for (a, b) in [(&one.0, &many.0), (&one.1, &many.1)] {
+                assert_same_bits(&format!("{name}: log-probs, {count} threads"), &a.0, &b.0);
+                assert_same_bits(&format!("{name}: gradient, {count} threads"), &a.1, &b.1);
+                assert_same_bits(&format!("{name}: weights, {count} threads"), &a.2, &b.2);
+            }
+            assert_eq!(one.2, many.2, "{name}: completions, {count} threads");
+        }
+    }
+}
+
+#[test]
+fn micro_batches_add_up_to_the_same_gradient() {
+    for (name, mut model) in models() {
+        let batch = training_batch(&model);
+        let derivative = derivative(batch.targets.len());
+        let scores = Train::forward(&mut model, &batch).expect("forward");
+        model.backward(&derivative).expect("backward");
+        let whole = model.gradients().to_vec();
+        let (_, mut model) = models().into_iter().find(|(n, _)| *n == name).expect("model");
+        let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
+        for row in 0..batch.sequences() {
+            let range = batch.offsets[row]..batch.offsets[row + 1];
+            let mut part = TokenBatch::new(1.0);
+            part.push(&batch.tokens[range.clone()], 1..range.len());
+            let start = logprobs.len();
+            let scores = Train::forward(&mut model, &part).expect("forward");
+            model.backward(&derivative[start..start + range.len() - 1]).expect("backward");
+            logprobs.extend(scores.logprobs);
+            entropies.extend(scores.entropies);
+        }
+        assert_same_bits(&format!("{name}: log-probs of micro-batches"), &logprobs, &scores.logprobs);
+        assert_same_bits(&format!("{name}: entropies of micro-batches"), &entropies, &scores.entropies);
+        let mut worst = 0.0f64;
+        for (tensor, range) in model.params().layout.tensors() {
+            let what = format!("{name}: gradient of {}", tensor.name);
+            let distance = gradient_distance(&what, &model.gradients()[range.clone()], &whole[range.clone()]);
+            assert!(distance.norm <= 1e-5, "{what}: {distance:?}");
+            worst = worst.max(distance.norm);
+        }
+        println!("measured {name}: gradient of micro-batches {worst:.2e} (relative, tolerance 1e-5)");
+    }
+}
+
+#[test]
+fn a_derivative_of_zero_contributes_nothing() {
+    for (name, mut model) in models() {
+        let batch = training_batch(&model);
+        let targets = batch.targets.len();
+        Train::forward(&mut model, &batch).expect("forward");
+        model.backward(&vec![0.0; targets]).expect("backward");
+        assert!(model.gradients().iter().all(|g| *g == 0.0), "{name}");
+        let mut derivative = derivative(targets);
+        derivative[targets / 2..].fill(0.0);
+        Train::forward(&mut model, &batch).expect("forward");
+        model.backward(&derivative).expect("backward");
+        let masked = model.gradients().to_vec();
+        let (_, mut model) = models().into_iter().find(|(n, _)| *n == name).expect("model");
+        let mut fewer = batch.clone();
+        fewer.targets.truncate(targets / 2);
+        Train::forward(&mut model, &fewer).expect("forward");
+        model.backward(&derivative[..targets / 2]).expect("backward");
+        for (tensor, range) in model.params().layout.tensors() {
+            let what = format!("{name}: gradient of {}", tensor.name);
+            let distance =
+                gradient_distance(&what, &masked[range.clone()], &model.gradients()[range.clone()]);
+            assert!(distance.norm <= 1e-5, "{what}: {distance:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        let batch = reference.part(2..4, 0.9);
+        let derivative = derivative(batch.targets.len());
+        let params = LocalModel::load(&model_dir(family)).expect("model").params().clone();
+        let mut model = LocalModel::new(params.clone());
+        Train::forward(&mut model, &batch).expect("forward");
+        model.backward(&derivative).expect("backward");
+        let gradient = model.gradients().to_vec();
+        let loss = |params: Params| {
+            let scores = LocalModel::new(params).score(&batch).expect("score");
+            scores.logprobs.iter().zip(&derivative).map(|(l, d)| f64::from(*l) * f64::from(*d)).sum::<f64>()
+        };
+        let mut worst = 0.0f64;
+        for (tensor, range) in params.layout.tensors() {
+            let steepest = range.clone().max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs()));
+            for index in [steepest.expect("not empty"), range.start + range.len() / 2] {
+                let moved = |step: f32| {
+                    let mut params = params.clone();
+                    params.data[index] += step;
+                    loss(params)
+                };
+                let step = 2e-3;
+                let slope = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+                let error = (slope - f64::from(gradient[index])).abs() / (slope.abs() + 0.1);
+                assert!(
+                    error < 5e-3,
+                    "{family}: {} at {index}: slope {slope}, gradient {}",
+                    tensor.name,
+                    gradient[index]
+                );
+                worst = worst.max(error);
+            }
+        }
+        println!("measured {family}: finite differences {worst:.2e} (relative, tolerance 5e-3)");
+    }
+}
+
+#[test]
+fn a_saved_state_continues_bit_for_bit() {
+    for (name, mut model) in models() {
+        let batch = training_batch(&model);
+        for _ in 0..3 {
+            train_once(&mut model, &batch);
+        }
+        let dir = tempfile::tempdir().expect("temporary directory");
+        model.save_state(dir.path()).expect("save");
+        let (_, mut twin) = models().into_iter().find(|(n, _)| *n == name).expect("model");
+        twin.load_state(dir.path()).expect("load");
+        assert_same_bits(&format!("{name}: restored weights"), &model.params().data, &twin.params().data);
+        for _ in 0..2 {
+            let (a, b) = (train_once(&mut model, &batch), train_once(&mut twin, &batch));
+            assert_same_bits(&format!("{name}: log-probs after resuming"), &a.0, &b.0);
+            assert_same_bits(&format!("{name}: gradient after resuming"), &a.1, &b.1);
+            assert_same_bits(&format!("{name}: weights after resuming"), &a.2, &b.2);
+        }
+        assert_eq!(
+            model.update(&ADAMW).expect("update").updates,
+            twin.update(&ADAMW).expect("update").updates
+        );
+    }
+}
+
+#[test]
+fn a_frozen_copy_stays_as_it_was() {
+    for (name, mut model) in models() {
+        let batch = training_batch(&model);
+        let mut frozen = model.frozen_copy();
+        let before = frozen.score(&batch).expect("score").logprobs;
+        train_once(&mut model, &batch);
+        let after = frozen.score(&batch).expect("score").logprobs;
+        assert_same_bits(&format!("{name}: frozen copy"), &before, &after);
+        assert_ne!(before, model.score(&batch).expect("score").logprobs, "{name}: the student moved");
+    }
+}
+
+#[test]
+fn an_update_that_is_not_finite_changes_nothing() {
+    let (_, mut model) = models().remove(0);
+    let batch = training_batch(&model);
+    train_once(&mut model, &batch);
+    let before = model.params().data.clone();
+    Train::forward(&mut model, &batch).expect("forward");
+    let mut bad = derivative(batch.targets.len());
+    bad[3] = f32::NAN;
+    let refused = model.backward(&bad).and_then(|()| model.update(&ADAMW).map(|_| ()));
+    assert!(refused.is_err(), "a NaN derivative must be refused");
+    assert_same_bits("weights after a refused update", &model.params().data, &before);
+    Train::forward(&mut model, &batch).expect("forward");
+    model.backward(&derivative(batch.targets.len())).expect("backward");
+    assert!(model.gradients().iter().all(|g| g.is_finite()), "nothing of the refused gradient is left");
+    model.update(&ADAMW).expect("a later update succeeds");
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_an_error() {
+    for family in FAMILIES {
+        for part in ["embed_tokens.weight", "q_proj.weight", "down_proj.weight", "model.norm.weight"] {
+            let mut params = LocalModel::load(&model_dir(family)).expect("model").params().clone();
+            for (tensor, range) in params.layout.tensors().to_vec() {
+                if tensor.name.ends_with(part) {
+                    params.data[range].fill(f32::NAN);
+                }
+            }
+            let mut model = LocalModel::new(params);
+            let prompts = prompts(&model, 2);
+            for temperature in [1.0, 0.0] {
+                let out = model.generate(&prompts, &sampling(temperature, 4), &mut |_| {});
+                assert!(out.is_err(), "{family}: generate with NaN in {part}, temperature {temperature}");
+            }
+            let batch = training_batch(&model);
+            assert!(model.score(&batch).is_err(), "{family}: score with NaN in {part}");
+            assert!(Train::forward(&mut model, &batch).is_err(), "{family}: forward with NaN in {part}");
+        }
+    }
+}
