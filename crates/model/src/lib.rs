@@ -4,11 +4,15 @@
 //! Tensor letters used throughout: B sequences, T tokens, D model width, H query heads,
 //! K key/value heads, d head width, F feed-forward width, V vocabulary.
 
+pub mod config;
 pub mod error;
 pub mod params;
+pub mod rng;
 pub mod spec;
 pub mod surface;
+pub mod weights;
 
 pub use error::ModelError;
 pub use params::Params;
 pub use spec::ModelSpec;
+pub use weights::{Dtype, copy_config, copy_side_files, load_params, save_params};

@@ -1,0 +1,101 @@
+//! AdamW (Loshchilov and Hutter, 2019) in one pass over memory, with the operations and the order of
+//! `torch.optim.AdamW`.
+
+use rayon::prelude::*;
+
+use crate::isa::multiversion;
+
+/// Elements per parallel task: the update is elementwise, so the cut does not change results.
+const CHUNK: usize = 1 << 16;
+
+/// Constants of one update.
+#[derive(Debug, Clone, Copy)]
+pub struct Constants {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// The gradient is multiplied by this first (clipping by global norm).
+    pub grad_scale: f32,
+    /// Number of this update, from 1.
+    pub update: u64,
+}
+
+multiversion! {
+    /// The update of a piece, on one thread. `step` = lr / (1 - beta1^t), `root` = sqrt(1 - beta2^t).
+    pub fn update_chunk(
+        weights: &mut [f32], grads: &[f32], first: &mut [f32], second: &mut [f32],
+        constants: Constants, step: f32, root: f32,
+    ) {
+        let Constants { lr, beta1, beta2, eps, weight_decay, grad_scale, .. } = constants;
+        let keep = 1.0 - lr * weight_decay;
+        for (((w, g), m), v) in weights.iter_mut().zip(grads).zip(first).zip(second) {
+            let g = g * grad_scale;
+            *m = (1.0 - beta1).mul_add(g - *m, *m);
+            *v = ((1.0 - beta2) * g).mul_add(g, beta2 * *v);
+            let denominator = v.sqrt() / root + eps;
+            *w = (-step).mul_add(*m / denominator, *w * keep);
+        }
+    }
+}
+
+/// m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+/// w = w (1 - lr decay) - lr m_hat / (sqrt(v_hat) + eps).
+///
+/// # Shapes
+/// All slices have one length.
+pub fn adamw(
+    weights: &mut [f32],
+    grads: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    constants: Constants,
+) {
+    let exponent = constants.update.min(i32::MAX as u64) as i32;
+    let step = (f64::from(constants.lr) / (1.0 - f64::from(constants.beta1).powi(exponent))) as f32;
+    let root = (1.0 - f64::from(constants.beta2).powi(exponent)).sqrt() as f32;
+    weights
+        .par_chunks_mut(CHUNK)
+        .zip(grads.par_chunks(CHUNK))
+        .zip(first.par_chunks_mut(CHUNK))
+        .zip(second.par_chunks_mut(CHUNK))
+        .for_each(|(((w, g), m), v)| update_chunk(w, g, m, v, constants, step, root));
+}
+
+/// Sum of squares in f64, in fixed blocks: the same on any number of threads.
+pub fn sum_squares(x: &[f32]) -> f64 {
+    let partial: Vec<f64> = x
+        .par_chunks(CHUNK)
+        .map(|chunk| chunk.iter().map(|v| f64::from(*v) * f64::from(*v)).sum())
+        .collect();
+    partial.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first update moves every weight by lr against the sign of its gradient.
+    #[test]
+    fn first_update_has_the_size_of_the_learning_rate() {
+        let (mut w, mut m, mut v) = (vec![1.0f32, -1.0], vec![0.0; 2], vec![0.0; 2]);
+        let constants = Constants {
+            lr: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            grad_scale: 1.0,
+            update: 1,
+        };
+        adamw(&mut w, &[3.0, -0.002], &mut m, &mut v, constants);
+        assert!((w[0] - (0.999 - 0.1)).abs() < 1e-5);
+        assert!((w[1] - (-0.999 + 0.1)).abs() < 1e-5);
+    }
+}
