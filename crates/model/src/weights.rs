@@ -1,0 +1,385 @@
+//! Weights on disk: safetensors in Hugging Face layout, one file or shards, f32, bf16 or f16.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::tensor::{SafeTensorError, TensorView, View};
+use safetensors::{Dtype as StoredDtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::{CONFIG_FILE, parse_object, read_config, write_json};
+use crate::params::Layout;
+use crate::spec::TensorSpec;
+use crate::{ModelError, ModelSpec, Params};
+
+/// File name of weights in a single file.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// File name of the index of sharded weights.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// Number format of weights in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE single.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half.
+    F16,
+}
+
+impl Dtype {
+    /// As `config.json` spells it.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+            Self::F16 => "float16",
+        }
+    }
+
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+
+    fn stored(self) -> StoredDtype {
+        match self {
+            Self::F32 => StoredDtype::F32,
+            Self::Bf16 => StoredDtype::BF16,
+            Self::F16 => StoredDtype::F16,
+        }
+    }
+
+    fn read(stored: StoredDtype) -> Option<Self> {
+        [Self::F32, Self::Bf16, Self::F16].into_iter().find(|dtype| dtype.stored() == stored)
+    }
+
+    fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        match self {
+            Self::F32 => {
+                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *value = f32::from_le_bytes(*raw);
+                }
+            }
+            Self::Bf16 => {
+                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *value = bf16::from_le_bytes(*raw).to_f32();
+                }
+            }
+            Self::F16 => {
+                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *value = f16::from_le_bytes(*raw).to_f32();
+                }
+            }
+        }
+    }
+
+    fn encode(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Bf16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+            Self::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// Reads the weights of a model directory: `model.safetensors`, or the shards its index names.
+///
+/// # Errors
+/// A missing, truncated or foreign file; a tensor that is missing, of another shape than `config.json`
+/// implies, or of a number format other than f32, bf16, f16. Tensors the model does not know are skipped with a warning.
+pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
+    let spec = ModelSpec::from_dir(dir)?;
+    let files = weight_files(dir)?;
+    let maps = files.iter().map(|path| map_file(path)).collect::<Result<Vec<_>, _>>()?;
+    let parsed = files
+        .iter()
+        .zip(&maps)
+        .map(|(path, map)| SafeTensors::deserialize(map).map_err(|error| unreadable(path, map.len(), &error)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = Found::new(dir);
+    for (path, tensors) in files.iter().zip(&parsed) {
+        found.add(path, tensors)?;
+    }
+    let layout = Layout::of(&spec);
+    let sources =
+        layout.tensors().iter().map(|(tensor, _)| found.take(tensor)).collect::<Result<Vec<_>, _>>()?;
+    found.warn_of_the_rest(&spec);
+    let mut data = zeroed(dir, layout.len())?;
+    fill(&mut data, &sources);
+    Ok(Params { spec, layout, data })
+}
+
+/// Writes all weights as `model.safetensors` into an existing directory. The same weights give the same bytes.
+/// The file is not synced: who needs that to survive a crash syncs it.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn save_params(dir: &Path, params: &Params, dtype: Dtype) -> Result<(), ModelError> {
+    let path = dir.join(WEIGHTS_FILE);
+    let tensors = params
+        .tensors()
+        .map(|(tensor, values)| (tensor.name.as_str(), Encoded { shape: &tensor.shape, values, dtype }));
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(|error| match error {
+        SafeTensorError::IoError(source) => ModelError::io(&path, source),
+        other => ModelError::bad_file(&path, format!("cannot be written: {other}")),
+    })
+}
+
+/// Copies what stands beside the weights of a model directory (tokenizer, chat template, generation settings) into
+/// another. `config.json` is not among it: see [`copy_config`].
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn copy_side_files(from: &Path, to: &Path) -> Result<(), ModelError> {
+    for name in SIDE_FILES {
+        let (source, target) = (from.join(name), to.join(name));
+        if source.is_file() && !same_file(&source, &target) {
+            std::fs::copy(&source, &target).map_err(|error| ModelError::io(&target, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies `config.json` with every field it has; only the number format of the weights is set anew.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn copy_config(from: &Path, to: &Path, dtype: Dtype) -> Result<(), ModelError> {
+    let mut map = read_config(from)?;
+    let key = if map.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+    for key in ["torch_dtype", "dtype"]
+        .into_iter()
+        .filter(|name| *name == key || map.contains_key(*name))
+        .collect::<Vec<_>>()
+    {
+        map.insert(key.to_owned(), Value::from(dtype.torch_name()));
+    }
+    write_json(&to.join(CONFIG_FILE), &Value::Object(map))
+}
+
+/// Files beside the weights that make a directory complete.
+const SIDE_FILES: [&str; 12] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "LICENSE",
+    "NOTICE",
+];
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The safetensors files of a directory: the single file, else those of the index, in order of name.
+fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let single = dir.join(WEIGHTS_FILE);
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let path = dir.join(INDEX_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(no_weights(dir)),
+        Err(error) => return Err(ModelError::io(path, error)),
+    };
+    let index = parse_object(&path, &text)?;
+    let Some(Value::Object(weight_map)) = index.get("weight_map") else {
+        return Err(ModelError::bad_file(
+            path,
+            "lacks `weight_map`, an object from tensor names to file names",
+        ));
+    };
+    let mut names = BTreeSet::new();
+    for (tensor, file) in weight_map {
+        match file.as_str() {
+            Some(name) if is_plain_name(name) => names.insert(name),
+            _ => {
+                let message = format!(
+                    "`weight_map` gives {file} for `{tensor}`, expected a file name in the same directory"
+                );
+                return Err(ModelError::bad_file(path, message));
+            }
+        };
+    }
+    if names.is_empty() {
+        return Err(ModelError::bad_file(
+            path,
+            "`weight_map` is empty, expected tensor names and file names",
+        ));
+    }
+    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+}
+
+fn is_plain_name(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|last| last == name)
+}
+
+fn no_weights(dir: &Path) -> ModelError {
+    let other = ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "model.gguf"]
+        .into_iter()
+        .find(|name| dir.join(name).exists());
+    let hint = other.map_or(String::new(), |name| {
+        format!("; {name} is there, but only safetensors can be read: convert it first")
+    });
+    ModelError::bad_file(dir, format!("holds neither {WEIGHTS_FILE} nor {INDEX_FILE}{hint}"))
+}
+
+fn map_file(path: &Path) -> Result<Mmap, ModelError> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message =
+                format!("not found, though {INDEX_FILE} names it; download or copy the missing shard");
+            return Err(ModelError::bad_file(path, message));
+        }
+        Err(error) => return Err(ModelError::io(path, error)),
+    };
+    // SAFETY: the map is read-only and lives for the length of one load. Another process that shortens
+    // the file meanwhile would end this one with a bus error; weights are not edited in place.
+    unsafe { Mmap::map(&file) }.map_err(|error| ModelError::io(path, error))
+}
+
+fn unreadable(path: &Path, bytes: usize, error: &SafeTensorError) -> ModelError {
+    use SafeTensorError::{HeaderTooSmall, InvalidHeaderLength, MetadataIncompleteBuffer};
+    let message = match error {
+        HeaderTooSmall | InvalidHeaderLength | MetadataIncompleteBuffer => format!(
+            "is truncated or damaged: its header does not fit its {bytes} bytes ({error}); download or copy it again"
+        ),
+        other => format!("is not a safetensors file: {other}"),
+    };
+    ModelError::bad_file(path, message)
+}
+
+/// Every tensor the files hold, and the file each came from.
+struct Found<'a> {
+    dir: &'a Path,
+    tensors: BTreeMap<String, (&'a Path, TensorView<'a>)>,
+}
+
+/// Where a tensor's bytes are and how to read them.
+type Source<'a> = (Dtype, &'a [u8]);
+
+impl<'a> Found<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Self { dir, tensors: BTreeMap::new() }
+    }
+
+    fn add(&mut self, path: &'a Path, file: &SafeTensors<'a>) -> Result<(), ModelError> {
+        for (name, view) in file.tensors() {
+            if let Some((other, _)) = self.tensors.insert(name.clone(), (path, view)) {
+                let message = format!("holds `{name}`, which {} holds as well", other.display());
+                return Err(ModelError::bad_file(path, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, wanted: &TensorSpec) -> Result<Source<'a>, ModelError> {
+        let name = &wanted.name;
+        let Some((path, view)) = self.tensors.remove(name) else {
+            let message = format!(
+                "no file holds the tensor `{name}` of shape {:?}; the weights are incomplete or belong to another {CONFIG_FILE}",
+                wanted.shape
+            );
+            return Err(ModelError::bad_file(self.dir, message));
+        };
+        if view.shape() != wanted.shape {
+            let message = format!(
+                "tensor `{name}` has shape {:?}, expected {:?} by {CONFIG_FILE}",
+                view.shape(),
+                wanted.shape
+            );
+            return Err(ModelError::bad_file(path, message));
+        }
+        let Some(dtype) = Dtype::read(view.dtype()) else {
+            let message = format!("tensor `{name}` is stored as {}, expected F32, BF16 or F16", view.dtype());
+            return Err(ModelError::bad_file(path, message));
+        };
+        Ok((dtype, view.data()))
+    }
+
+    /// Names what was not asked for, save what many checkpoints carry to no purpose.
+    fn warn_of_the_rest(&self, spec: &ModelSpec) {
+        let harmless = |name: &str| {
+            name.ends_with("rotary_emb.inv_freq") || (spec.tied_head && name == "lm_head.weight")
+        };
+        let extra: Vec<&str> =
+            self.tensors.keys().map(String::as_str).filter(|name| !harmless(name)).collect();
+        if !extra.is_empty() {
+            let few = extra.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                "{}: ignored {} tensors the model does not use, such as {few}",
+                self.dir.display(),
+                extra.len()
+            );
+        }
+    }
+}
+
+/// A zeroed buffer, or an error where the machine has no room for it.
+fn zeroed(dir: &Path, len: usize) -> Result<Vec<f32>, ModelError> {
+    let mut data = Vec::new();
+    data.try_reserve_exact(len).map_err(|_| {
+        let message = format!(
+            "its {len} parameters need {} bytes of memory, which are not available",
+            len.saturating_mul(4)
+        );
+        ModelError::bad_file(dir, message)
+    })?;
+    data.resize(len, 0.0);
+    Ok(data)
+}
+
+fn fill(mut data: &mut [f32], sources: &[Source<'_>]) {
+    let mut parts = Vec::with_capacity(sources.len());
+    for (dtype, bytes) in sources {
+        let (part, rest) = std::mem::take(&mut data).split_at_mut(bytes.len() / dtype.bytes());
+        parts.push((part, *dtype, *bytes));
+        data = rest;
+    }
+    parts.into_par_iter().for_each(|(part, dtype, bytes)| dtype.decode(bytes, part));
+}
+
+/// A tensor that is converted when its turn to be written comes, so that only one copy is in memory at a time.
+struct Encoded<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+    dtype: Dtype,
+}
+
+impl View for Encoded<'_> {
+    fn dtype(&self) -> StoredDtype {
+        self.dtype.stored()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.dtype.encode(self.values).into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * self.dtype.bytes()
+    }
+}
