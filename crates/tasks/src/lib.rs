@@ -1,7 +1,29 @@
 //! Problems, answer extraction and grading: one grader for training reward and evaluation.
 //! No tensors, no async, no network.
+//!
+//! ```
+//! use thinktune_tasks::{Verdict, grade, homework, homework::Split};
+//!
+//! let question = &homework::questions(7, Split::Train, 1)[0];
+//! let response = format!("That makes \\boxed{{{}}}.", question.gold);
+//! assert_eq!(grade(&response, &question.gold).verdict, Verdict::Correct);
+//! ```
 
 use serde::{Deserialize, Serialize};
+
+pub use error::TaskError;
+pub use extract::final_answer;
+pub use grade::grade;
+pub use gsm8k::load_gsm8k;
+pub use reflection::{first_attempt, reflects};
+
+mod error;
+mod extract;
+mod grade;
+mod gsm8k;
+pub mod homework;
+mod number;
+mod reflection;
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,40 @@
+//! What can go wrong with a data set.
+
+use std::path::PathBuf;
+
+/// An error of the tasks crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a data set is not what it should be.
+    #[error("{} line {line}: {message}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Line number, counted from 1.
+        line: usize,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A data set without a single problem.
+    #[error("{}: no problem in it; expected one JSON object per line", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl TaskError {
+    /// Attaches a path to an I/O error.
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}
