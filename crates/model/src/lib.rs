@@ -4,6 +4,8 @@
 //! Tensor letters used throughout: B sequences, T tokens, D model width, H query heads,
 //! K key/value heads, d head width, F feed-forward width, V vocabulary.
 
+pub mod chat;
+pub mod codec;
 pub mod config;
 pub mod error;
 pub mod params;
@@ -12,6 +14,8 @@ pub mod spec;
 pub mod surface;
 pub mod weights;
 
+pub use chat::{Message, Role};
+pub use codec::Codec;
 pub use error::ModelError;
 pub use params::Params;
 pub use spec::ModelSpec;

@@ -1,0 +1,172 @@
+//! Conversations and the Jinja template that turns one into text, as transformers would render it.
+//!
+//! Templates are written for Jinja2 under Python. What differs in `minijinja` is bridged in [`python`]
+//! (JSON, printing, trimming) and [`date`] (`strftime_now`, which answers from a pinned date so that a
+//! prompt does not change overnight).
+
+pub mod date;
+mod python;
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+
+use minijinja::{Environment, Error, ErrorKind, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+use date::Date;
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that stand before the conversation.
+    System,
+    /// The one who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A system message.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self { role: Role::System, content: content.into() }
+    }
+
+    /// A user's turn.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: Role::User, content: content.into() }
+    }
+
+    /// The model's turn.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self { role: Role::Assistant, content: content.into() }
+    }
+}
+
+/// A compiled chat template.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    origin: PathBuf,
+    tokens: BTreeMap<String, String>,
+}
+
+/// Name under which the one template of an environment is kept; no file extension, so nothing is escaped.
+const NAME: &str = "chat_template";
+
+impl ChatTemplate {
+    /// Compiles a template. `origin` names it in errors; `tokens` are the special tokens it may use,
+    /// such as `bos_token`; `today` is what `strftime_now` answers.
+    ///
+    /// # Errors
+    /// A template that does not parse.
+    pub fn new(
+        source: &str,
+        origin: &Path,
+        tokens: BTreeMap<String, String>,
+        today: Date,
+    ) -> Result<Self, ModelError> {
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        python::install(&mut environment);
+        environment.add_function("raise_exception", raise);
+        environment.add_function("strftime_now", move |format: &str| today.strftime(format));
+        environment.add_template_owned(NAME, generation_tags_as_blocks(source)).map_err(|error| {
+            ModelError::bad_file(origin, format!("the chat template does not parse: {}", explain(&error)))
+        })?;
+        Ok(Self { environment, origin: origin.to_owned(), tokens })
+    }
+
+    /// The text of a conversation; with `add_generation_prompt`, up to where the model's next turn begins.
+    ///
+    /// # Errors
+    /// A conversation the template refuses (in the template's own words), or a template that fails.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ModelError> {
+        let mut context: BTreeMap<&str, Value> =
+            self.tokens.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str()))).collect();
+        context.insert("messages", Value::from_serialize(messages));
+        context.insert("tools", Value::from(()));
+        context.insert("documents", Value::from(()));
+        context.insert("add_generation_prompt", Value::from(add_generation_prompt));
+        let template = self.environment.get_template(NAME).map_err(|error| self.failure(&error))?;
+        template.render(context).map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &Error) -> ModelError {
+        match raised(error) {
+            Some(message) => {
+                ModelError::BadInput(format!("the chat template refuses the conversation: {message}"))
+            }
+            None => {
+                ModelError::bad_file(&self.origin, format!("the chat template fails: {}", explain(error)))
+            }
+        }
+    }
+}
+
+/// What a template says through `raise_exception`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Raised(String);
+
+fn raise(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, "raise_exception was called").with_source(Raised(message)))
+}
+
+fn raised(error: &Error) -> Option<&str> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(Raised(message)) = inner.downcast_ref() {
+            return Some(message);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+fn explain(error: &Error) -> String {
+    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    match error.line() {
+        Some(line) => format!("{what} (line {line})"),
+        None => what,
+    }
+}
+
+/// `{% generation %}` marks the model's words for other programs and prints its body unchanged;
+/// a condition that always holds does the same.
+fn generation_tags_as_blocks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else { break };
+        let tag = &rest[start + 2..start + length];
+        let word = tag.trim_matches(['-', '+']).trim();
+        let block = match word {
+            "generation" => Some("if true"),
+            "endgeneration" => Some("endif"),
+            _ => None,
+        };
+        out.push_str(&rest[..start + 2]);
+        match block {
+            Some(block) => out.push_str(&tag.replacen(word, &format!(" {block} "), 1)),
+            None => out.push_str(tag),
+        }
+        out.push_str("%}");
+        rest = &rest[start + length + 2..];
+    }
+    out.push_str(rest);
+    out
+}
