@@ -70,10 +70,8 @@ pub fn adamw(
 
 /// Sum of squares in f64, in fixed blocks: the same on any number of threads.
 pub fn sum_squares(x: &[f32]) -> f64 {
-    let partial: Vec<f64> = x
-        .par_chunks(CHUNK)
-        .map(|chunk| chunk.iter().map(|v| f64::from(*v) * f64::from(*v)).sum())
-        .collect();
+    let partial: Vec<f64> =
+        x.par_chunks(CHUNK).map(|chunk| chunk.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()).collect();
     partial.iter().sum()
 }
 

@@ -223,14 +223,17 @@ mod tests {
             for t in 0..TOKENS {
                 for i in 0..3 {
                     let at = t * 6 + kv_head * 3 + i;
-                    let numeric_k = slope(loss(&q, &nudge(&k, at, step), &v), loss(&q, &nudge(&k, at, -step), &v));
-                    let numeric_v = slope(loss(&q, &k, &nudge(&v, at, step)), loss(&q, &k, &nudge(&v, at, -step)));
+                    let numeric_k =
+                        slope(loss(&q, &nudge(&k, at, step), &v), loss(&q, &nudge(&k, at, -step), &v));
+                    let numeric_v =
+                        slope(loss(&q, &k, &nudge(&v, at, step)), loss(&q, &k, &nudge(&v, at, -step)));
                     assert!((dk[t * 3 + i] - numeric_k).abs() < 2e-3, "dk");
                     assert!((dv[t * 3 + i] - numeric_v).abs() < 2e-3, "dv");
                 }
                 for i in 0..6 {
                     let at = t * 12 + kv_head * 6 + i;
-                    let numeric = slope(loss(&nudge(&q, at, step), &k, &v), loss(&nudge(&q, at, -step), &k, &v));
+                    let numeric =
+                        slope(loss(&nudge(&q, at, step), &k, &v), loss(&nudge(&q, at, -step), &k, &v));
                     assert!((dq[t * 6 + i] - numeric).abs() < 2e-3, "dq");
                 }
             }

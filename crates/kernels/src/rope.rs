@@ -40,8 +40,10 @@ mod tests {
     fn inverse_undoes_and_position_zero_is_identity() {
         let x: Vec<f32> = (0..16).map(|i| i as f32 * 0.3 - 2.0).collect();
         let angles: Vec<f32> = (0..3 * 2).map(|i| i as f32 / 2.0).collect();
-        let cos: Vec<f32> = angles.iter().enumerate().map(|(i, a)| if i < 2 { 1.0 } else { a.cos() }).collect();
-        let sin: Vec<f32> = angles.iter().enumerate().map(|(i, a)| if i < 2 { 0.0 } else { a.sin() }).collect();
+        let cos: Vec<f32> =
+            angles.iter().enumerate().map(|(i, a)| if i < 2 { 1.0 } else { a.cos() }).collect();
+        let sin: Vec<f32> =
+            angles.iter().enumerate().map(|(i, a)| if i < 2 { 0.0 } else { a.sin() }).collect();
         let mut y = x.clone();
         rope(&mut y, 2, &cos, &sin, &[0, 2], false);
         assert_eq!(y[..8], x[..8]);

@@ -7,16 +7,22 @@
 pub mod chat;
 pub mod codec;
 pub mod config;
+mod decoder;
 pub mod error;
+mod generate;
+pub mod local;
+pub mod memory;
 pub mod params;
 pub mod rng;
 pub mod spec;
 pub mod surface;
+mod train;
 pub mod weights;
 
 pub use chat::{Message, Role};
 pub use codec::Codec;
 pub use error::ModelError;
+pub use local::{LocalModel, init_random};
 pub use params::Params;
 pub use spec::ModelSpec;
 pub use weights::{Dtype, copy_config, copy_side_files, load_params, save_params};

@@ -76,6 +76,11 @@ impl Params {
 
     /// Every tensor with its values, in storage order.
     pub fn tensors(&self) -> impl Iterator<Item = (&TensorSpec, &[f32])> {
-        self.layout.tensors().iter().map(|(tensor, range)| (tensor, &self.data[range.clone()]))
+        self.tensors_of(&self.data)
+    }
+
+    /// Every tensor with its part of another buffer of this layout, such as the gradients.
+    pub fn tensors_of<'a>(&'a self, data: &'a [f32]) -> impl Iterator<Item = (&'a TensorSpec, &'a [f32])> {
+        self.layout.tensors().iter().map(|(tensor, range)| (tensor, &data[range.clone()]))
     }
 }

@@ -1,0 +1,81 @@
+//! LM head, log-softmax and their backward, a chunk of rows at a time: no `[T, V]` array.
+
+use rayon::prelude::*;
+use thinktune_kernels::gemm::{Threads, View, gemm, gemm_packed};
+use thinktune_kernels::head::{Normaliser, log_normaliser, logprob_backward};
+
+use super::Decoder;
+use super::weights::{head_name, matrix};
+use crate::surface::TokenScores;
+
+/// Logits of one chunk take about this many bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Rows of a chunk.
+fn chunk_rows(vocab_size: usize) -> usize {
+    (CHUNK_BYTES / (4 * vocab_size)).clamp(16, 1024)
+}
+
+impl Decoder<'_> {
+    /// Logits of rows that passed the final norm. `[R, D] -> [R, V]`
+    pub(crate) fn logits(&self, hidden: &[f32], out: &mut Vec<f32>) {
+        let spec = self.spec();
+        let rows = hidden.len() / spec.width;
+        out.resize(rows * spec.vocab_size, 0.0);
+        gemm_packed(View::new(hidden, rows, spec.width), &self.packed.head, out, false, self.threads);
+    }
+
+    /// Scores `targets[r]` under the logits of row r; returns what the backward pass needs too.
+    pub(crate) fn score_rows(
+        &self,
+        hidden: &[f32],
+        targets: &[u32],
+        temperature: f32,
+    ) -> (TokenScores, Vec<Normaliser>) {
+        let (width, vocab) = (self.spec().width, self.spec().vocab_size);
+        let rows = chunk_rows(vocab);
+        let (mut scores, mut normalisers) = (TokenScores::default(), Vec::with_capacity(targets.len()));
+        let mut logits = Vec::new();
+        for (hidden, targets) in hidden.chunks(rows * width).zip(targets.chunks(rows)) {
+            self.logits(hidden, &mut logits);
+            let chunk: Vec<Normaliser> =
+                logits.par_chunks(vocab).map(|row| log_normaliser(row, temperature)).collect();
+            for ((row, normaliser), &target) in logits.chunks_exact(vocab).zip(&chunk).zip(targets) {
+                scores.logprobs.push(normaliser.logprob(row[target as usize]));
+                scores.entropies.push(normaliser.entropy as f32);
+            }
+            normalisers.extend(chunk);
+        }
+        (scores, normalisers)
+    }
+
+    /// Backward of [`score_rows`](Self::score_rows): returns d loss / d hidden, `[R, D]`, and adds to
+    /// the head's gradient, `[V, D]`.
+    pub(crate) fn score_rows_backward(
+        &self,
+        hidden: &[f32],
+        targets: &[u32],
+        normalisers: &[Normaliser],
+        d_logprobs: &[f32],
+        d_head: &mut [f32],
+    ) -> Vec<f32> {
+        let (width, vocab) = (self.spec().width, self.spec().vocab_size);
+        let head = matrix(self.params, head_name(self.params));
+        let rows = chunk_rows(vocab);
+        let mut d_hidden = vec![0.0; hidden.len()];
+        let mut logits = Vec::new();
+        for (chunk, d_hidden) in d_hidden.chunks_mut(rows * width).enumerate() {
+            let count = d_hidden.len() / width;
+            let at = chunk * rows..chunk * rows + count;
+            let hidden = &hidden[at.start * width..at.end * width];
+            self.logits(hidden, &mut logits);
+            logits.par_chunks_mut(vocab).zip(at.into_par_iter()).for_each(|(row, r)| {
+                logprob_backward(row, normalisers[r], targets[r] as usize, d_logprobs[r]);
+            });
+            let d_logits = View::new(&logits, count, vocab);
+            gemm(d_logits, head, d_hidden, false, Threads::All);
+            gemm(d_logits.t(), View::new(hidden, count, width), d_head, true, Threads::All);
+        }
+        d_hidden
+    }
+}

@@ -1,0 +1,114 @@
+//! Keys and values of consecutive positions, and the prefix that all prompts share.
+
+use std::sync::Arc;
+
+use thinktune_kernels::attention::Span;
+
+use crate::decoder::{Activations, Decoder};
+use crate::surface::Prompt;
+
+/// A shared prefix shorter than this is not worth a segment of its own.
+const SHORTEST_PREAMBLE: usize = 16;
+
+/// Keys and values of consecutive positions in every layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Segment {
+    /// Per layer: keys and values, `[len, K d]` each.
+    layers: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Segment {
+    pub(crate) fn new(layers: usize) -> Self {
+        Self { layers: vec![(Vec::new(), Vec::new()); layers] }
+    }
+
+    pub(crate) fn extend(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
+        self.layers[layer].0.extend_from_slice(keys);
+        self.layers[layer].1.extend_from_slice(values);
+    }
+
+    pub(crate) fn span(&self, layer: usize) -> Span<'_> {
+        let (keys, values) = &self.layers[layer];
+        Span { keys, values }
+    }
+
+    /// The first `positions` positions, where a position takes `stride` floats.
+    fn span_of_first(&self, layer: usize, positions: usize, stride: usize) -> Span<'_> {
+        let (keys, values) = &self.layers[layer];
+        Span { keys: &keys[..positions * stride], values: &values[..positions * stride] }
+    }
+
+    fn truncate(&mut self, positions: usize, stride: usize) {
+        for (keys, values) in &mut self.layers {
+            keys.truncate(positions * stride);
+            values.truncate(positions * stride);
+        }
+    }
+}
+
+/// A prefix that all prompts of a call share, prefilled; kept from call to call while the weights
+/// stay, so that a teacher's few-shot examples are prefilled once.
+#[derive(Debug, Clone)]
+pub(crate) struct Preamble {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) segment: Arc<Segment>,
+}
+
+/// The prefilled prefix shared by all prompts, from the previous call where that still serves.
+/// Every prompt keeps at least one token of its own.
+pub(crate) fn shared_preamble(
+    decoder: &Decoder,
+    prompts: &[Prompt],
+    previous: Option<Preamble>,
+) -> Option<Preamble> {
+    let (first, rest) = prompts.split_first()?;
+    let mut shared = &first.tokens[..first.tokens.len() - 1];
+    for prompt in rest {
+        shared = common_prefix(shared, &prompt.tokens[..prompt.tokens.len() - 1]);
+    }
+    if let Some(mut previous) = previous {
+        let kept = common_prefix(shared, &previous.tokens).len();
+        if kept >= SHORTEST_PREAMBLE && 2 * kept >= shared.len() {
+            if kept < previous.tokens.len() {
+                let stride = decoder.spec().kv_heads * decoder.spec().head_dim;
+                Arc::make_mut(&mut previous.segment).truncate(kept, stride);
+                previous.tokens.truncate(kept);
+            }
+            return Some(previous);
+        }
+    }
+    if rest.is_empty() || shared.len() < SHORTEST_PREAMBLE {
+        return None;
+    }
+    let (segment, _) = prefill(decoder, None, shared);
+    Some(Preamble { tokens: shared.to_vec(), segment: Arc::new(segment) })
+}
+
+fn common_prefix<'a>(a: &'a [u32], b: &[u32]) -> &'a [u32] {
+    let length = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    &a[..length]
+}
+
+/// Runs `tokens` after an optional preamble; returns their keys and values and the last row's output.
+pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[u32]) -> (Segment, Vec<f32>) {
+    let spec = decoder.spec();
+    let before = preamble.map_or(0, |preamble| preamble.tokens.len());
+    let positions: Vec<usize> = (before..before + tokens.len()).collect();
+    let stride = spec.kv_heads * spec.head_dim;
+    let mut segment = Segment::new(spec.layers);
+    let (mut acts, mut x) = (Activations::default(), Vec::new());
+    decoder.embed(tokens, &mut acts.x);
+    for layer in 0..spec.layers {
+        decoder.project(layer, &positions, &mut acts);
+        segment.extend(layer, &acts.k, &acts.v);
+        let Activations { q, attention, lse, .. } = &mut acts;
+        decoder.attend(q, attention, lse, |row, spans| {
+            spans.extend(preamble.map(|preamble| preamble.segment.span(layer)));
+            spans.push(segment.span_of_first(layer, row + 1, stride));
+        });
+        decoder.finish(layer, &mut acts, &mut x);
+        std::mem::swap(&mut acts.x, &mut x);
+    }
+    let last = acts.x.split_off(acts.x.len() - spec.width);
+    (segment, last)
+}

@@ -1,0 +1,120 @@
+//! Sampling: continuous batching over a KV cache with shared prefixes.
+//!
+//! What all prompts begin with is prefilled once; each prompt is prefilled once for all its samples; a
+//! finished row leaves and a waiting one enters. Since kernels are batch-invariant and random numbers
+//! are keyed by sample and position, a completion depends on none of this.
+
+mod cache;
+mod choose;
+mod lane;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use thinktune_kernels::gemm::Threads;
+
+pub(crate) use cache::Preamble;
+pub(crate) use cache::shared_preamble;
+
+use crate::decoder::Decoder;
+use crate::memory::MachineMemory;
+use crate::surface::{Completion, GenerateProgress, Prompt, Sampling};
+use crate::{ModelError, ModelSpec};
+use lane::{Done, Lane};
+
+/// A model whose weights take fewer bytes than this stays in cache, so that each thread better decodes
+/// rows of its own than shares the work of every product.
+const SMALL_MODEL_BYTES: usize = 24 << 20;
+
+/// Refuses requests that cannot be run.
+pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -> Result<(), ModelError> {
+    for (index, prompt) in prompts.iter().enumerate() {
+        let length = prompt.tokens.len();
+        if length == 0 {
+            return Err(ModelError::BadInput(format!(
+                "prompt {index} is empty; at least one token is needed"
+            )));
+        }
+        if length >= spec.context {
+            return Err(ModelError::BadInput(format!(
+                "prompt {index} has {length} tokens and leaves no room in the model's context of {}",
+                spec.context
+            )));
+        }
+        if let Some(token) = prompt.tokens.iter().find(|&&token| token as usize >= spec.vocab_size) {
+            return Err(ModelError::BadInput(format!(
+                "prompt {index} holds token id {token}, outside the model's vocabulary of {} ids",
+                spec.vocab_size
+            )));
+        }
+    }
+    let fault = |name: &str, value: String, expected: &str| {
+        Err(ModelError::BadInput(format!("{name} = {value}: expected {expected}")))
+    };
+    if !(sampling.temperature >= 0.0 && sampling.temperature.is_finite()) {
+        return fault("temperature", sampling.temperature.to_string(), "0 (greedy) or a positive number");
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return fault("top_p", sampling.top_p.to_string(), "a number in (0, 1]");
+    }
+    if !(0.0..1.0).contains(&sampling.min_p) {
+        return fault("min_p", sampling.min_p.to_string(), "a number in [0, 1)");
+    }
+    if sampling.top_k == Some(0) {
+        return fault("top_k", "0".into(), "at least 1, or none");
+    }
+    if sampling.max_tokens == 0 {
+        return fault("max_tokens", "0".into(), "at least 1");
+    }
+    Ok(())
+}
+
+/// Completes all prompts.
+pub(crate) fn run(
+    decoder: &Decoder,
+    prompts: &[Prompt],
+    preamble: Option<&Preamble>,
+    sampling: &Sampling,
+    memory: MachineMemory,
+    progress: &mut dyn FnMut(GenerateProgress),
+) -> Result<Vec<Vec<Completion>>, ModelError> {
+    let mut slots: Vec<Vec<Option<Completion>>> =
+        prompts.iter().map(|prompt| vec![None; prompt.keys.len()]).collect();
+    let total = slots.iter().map(Vec::len).sum();
+    let small = 4 * decoder.params.data.len() < SMALL_MODEL_BYTES;
+    let lanes = if small { rayon::current_num_threads().min(prompts.len()).max(1) } else { 1 };
+    let threads = if small { Threads::One } else { Threads::All };
+    let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
+    let rows = memory.decode_rows(decoder.spec(), longest + sampling.max_tokens);
+
+    let next = AtomicUsize::new(0);
+    let queue = || {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        prompts.get(index).map(|prompt| (index, prompt))
+    };
+    let (sender, receiver) = mpsc::channel();
+    let mut finished = GenerateProgress { finished: 0, total, tokens: 0 };
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            let (sender, queue) = (sender.clone(), &queue);
+            let decoder = Decoder { threads, ..*decoder };
+            scope.spawn(move || {
+                let mut lane = Lane::new(decoder, preamble, sampling, rows);
+                // a closed channel means that another lane failed: nobody waits for this one
+                if let Err(error) = lane.run(queue, &mut |done| sender.send(Ok(done)).is_ok()) {
+                    let _ = sender.send(Err(error));
+                }
+            });
+        }
+        drop(sender);
+        for done in receiver {
+            let Done { prompt, sample, completion } = done?;
+            finished.finished += 1;
+            finished.tokens += completion.tokens.len();
+            slots[prompt][sample] = Some(completion);
+            progress(finished);
+        }
+        Ok::<(), ModelError>(())
+    })?;
+    Ok(slots.into_iter().map(|samples| samples.into_iter().flatten().collect()).collect())
+}

@@ -1,0 +1,138 @@
+//! What a model needs in memory, and how much a micro-batch may take.
+
+use crate::ModelSpec;
+use crate::decoder::Activations;
+
+/// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
+const MAX_TOKENS: usize = 4096;
+
+/// Whether the backward pass recomputes each layer from its input. The results are the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recompute {
+    /// When the activations of a micro-batch would not fit.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Memory of the machine, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineMemory {
+    /// Total.
+    pub total: u64,
+}
+
+impl MachineMemory {
+    /// What the system reports, or 8 GiB where it reports nothing.
+    pub fn detect() -> Self {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:"))
+            .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+            .map_or(8 << 30, |kib| kib << 10);
+        Self { total }
+    }
+
+    /// Bytes that activations may take: half of what the fixed parts of training leave, at least 256 MiB.
+    fn activations(self, spec: &ModelSpec) -> u64 {
+        let fixed = MemoryPlan::fixed_bytes(spec);
+        (self.total.saturating_sub(fixed) / 2).max(256 << 20)
+    }
+
+    /// Longest micro-batch for training.
+    pub(crate) fn token_budget(self, spec: &ModelSpec, recompute: Recompute) -> usize {
+        let kept = activation_bytes_per_token(spec, recompute == Recompute::Always);
+        let tokens = (self.activations(spec) / kept) as usize;
+        tokens.clamp(256, MAX_TOKENS)
+    }
+
+    /// Whether a micro-batch of `tokens` is recomputed layer by layer.
+    pub(crate) fn recomputes(self, spec: &ModelSpec, recompute: Recompute, tokens: usize) -> bool {
+        match recompute {
+            Recompute::Always => true,
+            Recompute::Never => false,
+            Recompute::Auto => {
+                tokens as u64 * activation_bytes_per_token(spec, false) > self.activations(spec)
+            }
+        }
+    }
+
+    /// Rows decoded at a time so that their KV caches fit an eighth of the memory.
+    pub(crate) fn decode_rows(self, spec: &ModelSpec, tokens_per_row: usize) -> usize {
+        let row = (kv_bytes_per_token(spec) * tokens_per_row as u64).max(1);
+        ((self.total / 8 / row) as usize).clamp(1, 64)
+    }
+}
+
+/// Bytes of activations a training token keeps.
+pub fn activation_bytes_per_token(spec: &ModelSpec, recompute: bool) -> u64 {
+    let layer = Activations::floats_per_token(spec);
+    let floats = if recompute { spec.layers * spec.width + layer } else { spec.layers * layer };
+    4 * (floats + 2 * spec.ffn + 4 * spec.width) as u64
+}
+
+/// Bytes of keys and values of one token.
+pub fn kv_bytes_per_token(spec: &ModelSpec) -> u64 {
+    8 * (spec.layers * spec.kv_heads * spec.head_dim) as u64
+}
+
+/// What a run needs, part by part, in bytes: for `--dry-run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Name of each part and its bytes.
+    pub rows: Vec<(String, u64)>,
+    /// Tokens of a training micro-batch.
+    pub micro_batch_tokens: usize,
+    /// Whether layers are recomputed in the backward pass.
+    pub recompute: bool,
+    /// Memory of this machine.
+    pub machine: u64,
+}
+
+impl MemoryPlan {
+    /// The plan of training `spec` with sequences of at most `longest` tokens, beside `frozen` further
+    /// sets of weights (teacher and reference; one set if they are the same files).
+    pub fn training(spec: &ModelSpec, longest: usize, frozen: usize, machine: MachineMemory) -> Self {
+        let weights = 4 * spec.parameters() as u64;
+        let tokens = machine.token_budget(spec, Recompute::Auto).max(longest);
+        let recompute = machine.recomputes(spec, Recompute::Auto, tokens);
+        let lanes = rayon::current_num_threads() as u64;
+        let rows = machine.decode_rows(spec, longest) as u64 * lanes;
+        let tied = if spec.tied_head { 4 * (spec.vocab_size * spec.width) as u64 } else { 0 };
+        let mut parts = vec![
+            ("weights (f32)".to_owned(), weights),
+            ("weights packed for the kernels".to_owned(), weights),
+            ("gradients (f32)".to_owned(), weights + tied),
+            ("AdamW moments (2 x f32)".to_owned(), 2 * weights),
+        ];
+        if frozen > 0 {
+            parts.push((
+                format!("frozen teacher and reference ({frozen} x f32, packed)"),
+                2 * weights * frozen as u64,
+            ));
+        }
+        parts.push((
+            format!("activations of {tokens} tokens"),
+            tokens as u64 * activation_bytes_per_token(spec, recompute),
+        ));
+        parts.push((
+            format!("KV cache of {rows} rows x {longest} tokens"),
+            rows * longest as u64 * kv_bytes_per_token(spec),
+        ));
+        Self { rows: parts, micro_batch_tokens: tokens, recompute, machine: machine.total }
+    }
+
+    /// Weights, packed weights, gradients and moments.
+    fn fixed_bytes(spec: &ModelSpec) -> u64 {
+        5 * 4 * spec.parameters() as u64
+    }
+
+    /// Sum of all parts.
+    pub fn total(&self) -> u64 {
+        self.rows.iter().map(|(_, bytes)| bytes).sum()
+    }
+}

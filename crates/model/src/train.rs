@@ -1,0 +1,327 @@
+//! Training state of a local model: kept activations, gradients, AdamW moments.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype as StDtype, SafeTensors, TensorView};
+use thinktune_kernels::adamw::{Constants, adamw, sum_squares};
+use thinktune_kernels::attention::Span;
+use thinktune_kernels::head::Normaliser;
+
+use crate::decoder::backward::Gradients;
+use crate::decoder::weights::{EMBEDDING, head_name};
+use crate::decoder::{Activations, Decoder};
+use crate::surface::{AdamW, TokenBatch, TokenScores, UpdateReport};
+use crate::{ModelError, Params};
+
+/// File of the optimizer's state inside a checkpoint.
+pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+
+/// A forward pass over a packed batch.
+pub(crate) struct Forwarded {
+    /// Per layer: everything, or its input alone where it will be recomputed.
+    layers: Vec<Activations>,
+    recompute: bool,
+    /// Output of the last layer. `[T, D]`
+    pub(crate) output: Vec<f32>,
+}
+
+impl Forwarded {
+    /// Runs all layers. With `recompute`, only each layer's input is kept.
+    pub(crate) fn run(decoder: &Decoder, batch: &TokenBatch, recompute: bool) -> Self {
+        let positions = positions(&batch.offsets);
+        let mut x = Vec::new();
+        decoder.embed(&batch.tokens, &mut x);
+        let mut layers = Vec::with_capacity(decoder.spec().layers);
+        let mut scratch = Activations::default();
+        for layer in 0..decoder.spec().layers {
+            let mut acts = if recompute { std::mem::take(&mut scratch) } else { Activations::default() };
+            acts.x = x;
+            x = Vec::new();
+            layer_forward(decoder, layer, &batch.offsets, &positions, &mut acts, &mut x);
+            if recompute {
+                layers.push(Activations { x: std::mem::take(&mut acts.x), ..Activations::default() });
+                scratch = acts;
+            } else {
+                acts.drop_scratch();
+                layers.push(acts);
+            }
+        }
+        Self { layers, recompute, output: x }
+    }
+
+    /// Scores the batch's targets.
+    ///
+    /// # Errors
+    /// A log-prob that is not finite, naming its token.
+    pub(crate) fn score(
+        &self,
+        decoder: &Decoder,
+        batch: &TokenBatch,
+    ) -> Result<(TokenScores, Vec<Normaliser>), ModelError> {
+        let (_, normed) = self.predicting_rows(decoder, batch, &batch.targets);
+        let tokens = target_tokens(batch, &batch.targets);
+        let (scores, normalisers) = decoder.score_rows(&normed, &tokens, batch.temperature);
+        match scores.logprobs.iter().position(|logprob| !logprob.is_finite()) {
+            Some(index) => Err(non_finite("log-prob", scores.logprobs[index], batch, index)),
+            None => Ok((scores, normalisers)),
+        }
+    }
+
+    /// The rows that predict `targets`, before and after the final norm. `[R, D]`
+    fn predicting_rows(
+        &self,
+        decoder: &Decoder,
+        batch: &TokenBatch,
+        targets: &[usize],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let width = decoder.spec().width;
+        debug_assert_eq!(self.output.len(), batch.tokens.len() * width);
+        let rows: Vec<f32> =
+            targets.iter().flat_map(|t| &self.output[(t - 1) * width..t * width]).copied().collect();
+        let mut normed = Vec::new();
+        decoder.final_norm(&rows, &mut normed);
+        (rows, normed)
+    }
+}
+
+/// One layer over a packed batch; `out` becomes the next layer's input.
+fn layer_forward(
+    decoder: &Decoder,
+    layer: usize,
+    offsets: &[usize],
+    positions: &[usize],
+    acts: &mut Activations,
+    out: &mut Vec<f32>,
+) {
+    decoder.project(layer, positions, acts);
+    let stride = decoder.spec().kv_heads * decoder.spec().head_dim;
+    let Activations { q, k, v, attention, lse, .. } = acts;
+    let (keys, values) = (&*k, &*v);
+    debug_assert_eq!(offsets.last(), Some(&positions.len()));
+    decoder.attend(q, attention, lse, |row, spans| {
+        let at = (row - positions[row]) * stride..(row + 1) * stride;
+        spans.push(Span { keys: &keys[at.clone()], values: &values[at] });
+    });
+    decoder.finish(layer, acts, out);
+}
+
+/// Position of each token within its sequence.
+fn positions(offsets: &[usize]) -> Vec<usize> {
+    offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
+}
+
+fn target_tokens(batch: &TokenBatch, targets: &[usize]) -> Vec<u32> {
+    targets.iter().map(|&target| batch.tokens[target]).collect()
+}
+
+/// An error naming the target with a non-finite value.
+fn non_finite(what: &'static str, value: f32, batch: &TokenBatch, index: usize) -> ModelError {
+    let target = batch.targets[index];
+    let sequence = batch.offsets.partition_point(|&offset| offset <= target) - 1;
+    let token = target - batch.offsets[sequence];
+    ModelError::NonFinite { what, detail: format!("{value} for token {token} of sequence {sequence}") }
+}
+
+/// What the last `forward` left for `backward`.
+struct Kept {
+    batch: TokenBatch,
+    forwarded: Forwarded,
+    normalisers: Vec<Normaliser>,
+}
+
+/// Gradients, moments and the kept forward pass.
+#[derive(Default)]
+pub(crate) struct Trainer {
+    kept: Option<Kept>,
+    /// Empty until the first backward pass.
+    grads: Vec<f32>,
+    /// Gradient of a tied head, apart from the embedding's until the update, so that both are chains in
+    /// token order however the batch is cut.
+    tied_head_grads: Vec<f32>,
+    first_moment: Vec<f32>,
+    second_moment: Vec<f32>,
+    updates: u64,
+}
+
+impl Trainer {
+    pub(crate) fn keep(&mut self, batch: TokenBatch, forwarded: Forwarded, normalisers: Vec<Normaliser>) {
+        self.kept = Some(Kept { batch, forwarded, normalisers });
+    }
+
+    /// All gradients, the tied head's added to the embedding's.
+    pub(crate) fn gradients(&self, params: &Params) -> Vec<f32> {
+        let mut grads = self.grads.clone();
+        add_tied_head(params, &self.tied_head_grads, &mut grads);
+        grads
+    }
+
+    pub(crate) fn backward(&mut self, decoder: &Decoder, d_logprobs: &[f32]) -> Result<(), ModelError> {
+        let Some(Kept { batch, forwarded, normalisers }) = self.kept.take() else {
+            return Err(ModelError::BadInput("`backward` without a `forward` before it".into()));
+        };
+        if d_logprobs.len() != batch.targets.len() {
+            return Err(ModelError::BadInput(format!(
+                "`backward` got {} derivatives for {} targets",
+                d_logprobs.len(),
+                batch.targets.len()
+            )));
+        }
+        if let Some(index) = d_logprobs.iter().position(|d| !d.is_finite()) {
+            return Err(non_finite("derivative of the loss", d_logprobs[index], &batch, index));
+        }
+        let used: Vec<usize> = (0..d_logprobs.len()).filter(|&i| d_logprobs[i] != 0.0).collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let params = decoder.params;
+        self.grads.resize(params.data.len(), 0.0);
+        let mut d_x = self.head_backward(decoder, &batch, &forwarded, &normalisers, d_logprobs, &used);
+        let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
+        let positions = positions(&batch.offsets);
+        for (layer, mut acts) in forwarded.layers.into_iter().enumerate().rev() {
+            if forwarded.recompute {
+                layer_forward(decoder, layer, &batch.offsets, &positions, &mut acts, &mut Vec::new());
+                acts.drop_scratch();
+            }
+            decoder.layer_backward(layer, acts, &batch.offsets, &positions, &mut d_x, &mut grads);
+        }
+        decoder.embed_backward(&batch.tokens, &d_x, &mut grads);
+        Ok(())
+    }
+
+    /// From the derivatives by log-probs to the derivative by the last layer's output. `[T, D]`
+    fn head_backward(
+        &mut self,
+        decoder: &Decoder,
+        batch: &TokenBatch,
+        forwarded: &Forwarded,
+        normalisers: &[Normaliser],
+        d_logprobs: &[f32],
+        used: &[usize],
+    ) -> Vec<f32> {
+        let (params, width) = (decoder.params, decoder.spec().width);
+        let targets: Vec<usize> = used.iter().map(|&i| batch.targets[i]).collect();
+        let normalisers: Vec<Normaliser> = used.iter().map(|&i| normalisers[i]).collect();
+        let d_logprobs: Vec<f32> = used.iter().map(|&i| d_logprobs[i]).collect();
+        let (rows, normed) = forwarded.predicting_rows(decoder, batch, &targets);
+        let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
+        let d_head = if params.spec.tied_head {
+            self.tied_head_grads.resize(params.spec.vocab_size * width, 0.0);
+            &mut self.tied_head_grads
+        } else {
+            grads.get(head_name(params))
+        };
+        let tokens = target_tokens(batch, &targets);
+        let d_normed = decoder.score_rows_backward(&normed, &tokens, &normalisers, &d_logprobs, d_head);
+        let d_rows = decoder.final_norm_backward(&rows, &d_normed, &mut grads);
+        let mut d_x = vec![0.0; batch.tokens.len() * width];
+        for (d_row, target) in d_rows.chunks_exact(width).zip(&targets) {
+            d_x[(target - 1) * width..target * width].copy_from_slice(d_row);
+        }
+        d_x
+    }
+
+    /// One AdamW step; the gradients are cleared whether or not they were finite.
+    pub(crate) fn update(
+        &mut self,
+        params: &mut Arc<Params>,
+        settings: &AdamW,
+    ) -> Result<UpdateReport, ModelError> {
+        let mut grads = std::mem::take(&mut self.grads);
+        grads.resize(params.data.len(), 0.0);
+        add_tied_head(params, &std::mem::take(&mut self.tied_head_grads), &mut grads);
+        let grad_norm = sum_squares(&grads).sqrt();
+        if !grad_norm.is_finite() {
+            let bad = params.tensors_of(&grads).find(|(_, g)| g.iter().any(|x| !x.is_finite()));
+            let detail = bad.map_or_else(|| "its norm".into(), |(tensor, _)| tensor.name.clone());
+            return Err(ModelError::NonFinite { what: "gradient", detail });
+        }
+        self.first_moment.resize(grads.len(), 0.0);
+        self.second_moment.resize(grads.len(), 0.0);
+        self.updates += 1;
+        let limit = f64::from(settings.max_grad_norm);
+        let grad_scale = if grad_norm > limit { (limit / (grad_norm + 1e-6)) as f32 } else { 1.0 };
+        let params = Arc::make_mut(params);
+        for (tensor, range) in params.layout.tensors() {
+            let constants = Constants {
+                lr: settings.lr,
+                beta1: settings.beta1,
+                beta2: settings.beta2,
+                eps: settings.eps,
+                weight_decay: if tensor.decays() { settings.weight_decay } else { 0.0 },
+                grad_scale,
+                update: self.updates,
+            };
+            adamw(
+                &mut params.data[range.clone()],
+                &grads[range.clone()],
+                &mut self.first_moment[range.clone()],
+                &mut self.second_moment[range.clone()],
+                constants,
+            );
+        }
+        grads.clear();
+        self.grads = grads; // its memory is used again
+        Ok(UpdateReport { grad_norm, updates: self.updates })
+    }
+
+    /// Writes the moments, and the number of updates, into a checkpoint directory.
+    pub(crate) fn save(&self, params: &Params, dir: &Path) -> Result<(), ModelError> {
+        let count = params.data.len();
+        let bytes = |moment: &[f32]| -> Vec<u8> {
+            let rest = std::iter::repeat_n(0u8, 4 * (count - moment.len()));
+            moment.iter().flat_map(|x| x.to_le_bytes()).chain(rest).collect()
+        };
+        let (first, second) = (bytes(&self.first_moment), bytes(&self.second_moment));
+        let updates = self.updates.to_le_bytes();
+        let path = dir.join(OPTIMIZER_FILE);
+        let view = |dtype, shape, data| {
+            TensorView::new(dtype, shape, data).map_err(|e| ModelError::bad_file(&path, e.to_string()))
+        };
+        let tensors = [
+            ("first_moment", view(StDtype::F32, vec![count], &first)?),
+            ("second_moment", view(StDtype::F32, vec![count], &second)?),
+            ("updates", view(StDtype::U64, vec![1], &updates)?),
+        ];
+        let bytes = safetensors::serialize(tensors, None)
+            .map_err(|e| ModelError::bad_file(&path, format!("cannot be written: {e}")))?;
+        std::fs::write(&path, bytes).map_err(|e| ModelError::io(&path, e))
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    pub(crate) fn load(&mut self, params: &Params, dir: &Path) -> Result<(), ModelError> {
+        let path = dir.join(OPTIMIZER_FILE);
+        let bytes = std::fs::read(&path).map_err(|e| ModelError::io(&path, e))?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|e| ModelError::bad_file(&path, format!("is not a readable safetensors file: {e}")))?;
+        let read = |name: &str, size: usize| {
+            let tensor = file.tensor(name).map_err(|e| ModelError::bad_file(&path, e.to_string()))?;
+            if tensor.data().len() != size {
+                return Err(ModelError::bad_file(
+                    &path,
+                    format!(
+                        "tensor {name} holds {} bytes, {size} expected for this model",
+                        tensor.data().len()
+                    ),
+                ));
+            }
+            Ok(tensor.data().to_vec())
+        };
+        let floats = |bytes: Vec<u8>| -> Vec<f32> {
+            bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+        };
+        let size = 4 * params.data.len();
+        self.first_moment = floats(read("first_moment", size)?);
+        self.second_moment = floats(read("second_moment", size)?);
+        let updates = read("updates", 8)?;
+        self.updates = updates.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).sum();
+        Ok(())
+    }
+}
+
+fn add_tied_head(params: &Params, head: &[f32], grads: &mut [f32]) {
+    if let (false, Some(range)) = (head.is_empty(), params.layout.range(EMBEDDING)) {
+        thinktune_kernels::elementwise::add(&mut grads[range], head);
+    }
+}
