@@ -53,6 +53,15 @@ impl Message {
     pub fn assistant(content: impl Into<String>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
     }
+
+    fn to_value(&self) -> Value {
+        let role = match self.role {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        Value::from_pairs([("role", role), ("content", &self.content)])
+    }
 }
 
 /// A compiled chat template.
@@ -79,8 +88,6 @@ impl ChatTemplate {
         today: Date,
     ) -> Result<Self, ModelError> {
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
         python::install(&mut environment);
         environment.add_function("raise_exception", raise);
         environment.add_function("strftime_now", move |format: &str| today.strftime(format));
@@ -97,7 +104,7 @@ impl ChatTemplate {
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ModelError> {
         let mut context: BTreeMap<&str, Value> =
             self.tokens.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str()))).collect();
-        context.insert("messages", Value::from_serialize(messages));
+        context.insert("messages", messages.iter().map(Message::to_value).collect());
         context.insert("tools", Value::from(()));
         context.insert("documents", Value::from(()));
         context.insert("add_generation_prompt", Value::from(add_generation_prompt));

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-/// Sets filters, methods and printing of an environment.
+/// Sets white space control, filters, methods and printing of an environment.
 pub(super) fn install(environment: &mut Environment<'static>) {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the usual delimiters do not clash"));
     environment.set_unknown_method_callback(methods);
     environment.set_formatter(|out, _state, value| out.write_str(&text(value)).map_err(Error::from));
     environment.add_filter("tojson", to_json);
@@ -16,7 +19,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
         .add_filter("trim", |value: &Value, chars: Option<&str>| strip(&text(value), chars).to_owned());
 }
 
-fn methods(state: &State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn methods(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let without_chars = args.iter().all(Value::is_none);
     match (value.as_str(), method) {
         (Some(text), "strip") if without_chars => Ok(text.trim_matches(is_space).into()),
