@@ -10,6 +10,7 @@ pub mod config;
 mod decoder;
 pub mod error;
 mod generate;
+pub mod hub;
 pub mod local;
 pub mod memory;
 pub mod params;

@@ -1,0 +1,413 @@
+//! A model by name: a directory, or `org/name` on the model hub, downloaded once into the shared cache.
+//!
+//! The cache is the one other programs of the hub use, so what they downloaded is found here and the reverse.
+//! A revision that is complete in the cache is used as it is, without asking the network: the same
+//! command gives the same model until another revision is named or the cache is cleared.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use hf_hub::{Cache, Repo, RepoType};
+use serde_json::Value;
+
+use crate::ModelError;
+use crate::config::{CONFIG_FILE, parse_object};
+use crate::weights::{INDEX_FILE, WEIGHTS_FILE};
+
+/// Where the hub is, where its cache is, and who asks.
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    /// Address of the hub, without a slash at the end.
+    pub endpoint: String,
+    /// Folder of the cache.
+    pub cache: PathBuf,
+    /// Access token, for gated and private models.
+    pub token: Option<String>,
+    /// Use the cache only.
+    pub offline: bool,
+    /// How often a broken transfer is taken up again.
+    pub retries: usize,
+    /// Show a progress bar on stderr.
+    pub progress: bool,
+}
+
+impl HubSettings {
+    /// The settings the hub's own tools read from the environment: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
+    /// `HF_TOKEN` (else the file `HF_TOKEN_PATH`, else `token` under `HF_HOME`), `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Self {
+        Self::from_lookup(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    /// As [`HubSettings::from_env`], with the environment given.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name| lookup(name).and_then(|value| value.into_string().ok());
+        let home = lookup("HF_HOME").map_or_else(|| default_home(lookup), PathBuf::from);
+        let token_file = lookup("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
+        let on = |value: String| matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
+        Self {
+            endpoint: text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
+            cache: lookup("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
+            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            offline: text("HF_HUB_OFFLINE").is_some_and(on),
+            retries: 3,
+            progress: true,
+        }
+    }
+}
+
+fn default_home(lookup: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
+    let cache = lookup("XDG_CACHE_HOME").map(PathBuf::from);
+    let user = || lookup("HOME").or_else(|| lookup("USERPROFILE")).map_or_else(PathBuf::new, PathBuf::from);
+    cache.unwrap_or_else(|| user().join(".cache")).join("huggingface")
+}
+
+/// The directory of a model: `model` itself where it is one, else the hub's model of that name at `revision`
+/// (`main` by default), downloaded where the cache lacks it. `offline` forbids the network, as `HF_HUB_OFFLINE` does.
+///
+/// # Errors
+/// A path that does not exist; a model that is unknown, gated, or not cached while offline; a transfer that fails.
+pub fn resolve(model: &str, revision: Option<&str>, offline: bool) -> Result<PathBuf, ModelError> {
+    let settings = HubSettings::from_env();
+    resolve_with(model, revision, &HubSettings { offline: offline || settings.offline, ..settings })
+}
+
+/// [`resolve`] with settings given instead of read from the environment.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    model: &str,
+    revision: Option<&str>,
+    settings: &HubSettings,
+) -> Result<PathBuf, ModelError> {
+    let path = Path::new(model);
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if path.exists() {
+        return Err(ModelError::bad_file(path, "is a file, expected the directory that holds it"));
+    }
+    if !is_hub_name(model) {
+        return Err(ModelError::bad_file(
+            path,
+            "no such directory, nor is it a name on the model hub, which has the form org/name",
+        ));
+    }
+    let revision = revision.unwrap_or("main");
+    if !is_revision(revision) {
+        return Err(ModelError::BadInput(format!(
+            "`{revision}` is not a revision: expected a branch, tag or commit"
+        )));
+    }
+    Download::new(model, revision, settings)?.run()
+}
+
+/// `org/name` of letters, digits, `-`, `_`, `.`; what begins with a dot is a path.
+fn is_hub_name(model: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    matches!(model.split('/').collect::<Vec<_>>()[..], [org, name] if plain(org) && plain(name))
+}
+
+fn is_revision(revision: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    !revision.is_empty()
+        && revision.chars().all(allowed)
+        && !revision.contains("..")
+        && !revision.starts_with('/')
+}
+
+/// What the hub says of a file that a model it has does not have.
+const ENTRY_NOT_FOUND: &str = "EntryNotFound";
+
+/// A commit does not change, so what is learnt about it stays true.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Files a model may have; those it lacks are remembered, so that they are asked for once.
+const OPTIONAL: [&str; 4] =
+    ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"];
+
+/// Whether the hub has a file.
+enum Answer {
+    At(PathBuf),
+    Absent,
+}
+
+/// One model being brought into the cache.
+struct Download<'a> {
+    model: &'a str,
+    revision: &'a str,
+    settings: &'a HubSettings,
+    folder: PathBuf,
+    api: Option<Api>,
+}
+
+impl<'a> Download<'a> {
+    fn new(model: &'a str, revision: &'a str, settings: &'a HubSettings) -> Result<Self, ModelError> {
+        let cache =
+            std::path::absolute(&settings.cache).map_err(|error| ModelError::io(&settings.cache, error))?;
+        let folder = cache.join(Repo::model(model.to_owned()).folder_name());
+        let api = if settings.offline { None } else { Some(client(&cache, settings)?) };
+        Ok(Self { model, revision, settings, folder, api })
+    }
+
+    /// Every file from one commit: the one the revision stands for when the first is fetched.
+    fn run(&self) -> Result<PathBuf, ModelError> {
+        let config = self.need(CONFIG_FILE, self.revision)?;
+        let snapshot = config.parent().unwrap_or(&config);
+        let commit = snapshot.file_name().and_then(|name| name.to_str()).unwrap_or(self.revision).to_owned();
+        self.need("tokenizer.json", &commit)?;
+        for name in OPTIONAL {
+            self.get(name, &commit)?;
+        }
+        if let Answer::Absent = self.get(WEIGHTS_FILE, &commit)? {
+            let index = match self.get(INDEX_FILE, &commit)? {
+                Answer::At(path) => path,
+                Answer::Absent => return Err(self.lacks(&format!("{WEIGHTS_FILE} or {INDEX_FILE}"))),
+            };
+            for shard in shards(&index)? {
+                self.need(&shard, &commit)?;
+            }
+        }
+        Ok(snapshot.to_owned())
+    }
+
+    fn need(&self, file: &str, revision: &str) -> Result<PathBuf, ModelError> {
+        match self.get(file, revision)? {
+            Answer::At(path) => Ok(path),
+            Answer::Absent => Err(self.lacks(file)),
+        }
+    }
+
+    fn get(&self, file: &str, revision: &str) -> Result<Answer, ModelError> {
+        if let Some(path) = self.cached(file, revision) {
+            return Ok(Answer::At(path));
+        }
+        let absent = self.folder.join(".no_exist").join(revision).join(file);
+        if absent.exists() {
+            return Ok(Answer::Absent);
+        }
+        let Some(api) = &self.api else {
+            return self.not_cached(file, revision);
+        };
+        let repo = Repo::with_revision(self.model.to_owned(), RepoType::Model, revision.to_owned());
+        let repo = api.repo(repo);
+        let answer = match repo.download(file) {
+            Err(error) if cannot_resume(&error) => {
+                self.discard_partial();
+                repo.download(file)
+            }
+            answer => answer,
+        };
+        match answer {
+            Ok(path) => Ok(Answer::At(path)),
+            Err(error) if lacks_file(file, &error) => {
+                if is_commit(revision) && code(&error) == ENTRY_NOT_FOUND {
+                    remember_absence(&absent);
+                }
+                Ok(Answer::Absent)
+            }
+            Err(error) => Err(self.failure(file, &error)),
+        }
+    }
+
+    /// Drops what earlier, broken transfers left.
+    fn discard_partial(&self) {
+        let entries = std::fs::read_dir(self.folder.join("blobs")).into_iter().flatten().flatten();
+        for path in
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "part"))
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Offline: a file without which a model is complete is taken to be absent.
+    fn not_cached(&self, file: &str, revision: &str) -> Result<Answer, ModelError> {
+        let weights_elsewhere = file == WEIGHTS_FILE && self.cached(INDEX_FILE, revision).is_some();
+        if OPTIONAL.contains(&file) || weights_elsewhere {
+            return Ok(Answer::Absent);
+        }
+        Err(ModelError::Download(format!(
+            "{}: {file} is not in the cache ({}) and the network is switched off; \
+             run once without the offline switch (HF_HUB_OFFLINE), or give the path of a model directory",
+            self.name(),
+            self.folder.display()
+        )))
+    }
+
+    /// Where the cache holds a file of a revision, which may be a commit.
+    fn cached(&self, file: &str, revision: &str) -> Option<PathBuf> {
+        let commit = std::fs::read_to_string(self.folder.join("refs").join(revision));
+        let commit = commit.map_or_else(|_| revision.to_owned(), |text| text.trim().to_owned());
+        Some(self.folder.join("snapshots").join(commit).join(file)).filter(|path| path.is_file())
+    }
+
+    fn name(&self) -> String {
+        if self.revision == "main" {
+            self.model.to_owned()
+        } else {
+            format!("{} at {}", self.model, self.revision)
+        }
+    }
+
+    fn lacks(&self, file: &str) -> ModelError {
+        ModelError::Download(format!(
+            "{}: the hub's copy has no {file}; only models with tokenizer.json and safetensors weights can be used",
+            self.name()
+        ))
+    }
+
+    fn failure(&self, file: &str, error: &ApiError) -> ModelError {
+        let name = self.name();
+        let endpoint = &self.settings.endpoint;
+        let message = match status(error) {
+            Some(401 | 403) => self.refused(error),
+            Some(404) if code(error) == "RevisionNotFound" => {
+                format!("{name}: {endpoint} has the model, but no revision `{}`", self.revision)
+            }
+            Some(404) => {
+                format!(
+                    "{name}: not found on {endpoint}, and there is no directory of that name; check the spelling"
+                )
+            }
+            Some(429) => format!("{name}: {endpoint} asks to slow down (429); try again in some minutes"),
+            Some(other) => {
+                format!("{name}: {endpoint} answered {other} when asked for {file}; try again later")
+            }
+            None if is_unreachable(error) => format!(
+                "{name}: cannot reach {endpoint} ({}); check the network or HF_ENDPOINT, give the path of a model \
+                 directory, or set HF_HUB_OFFLINE=1 to use what the cache holds",
+                cause(error)
+            ),
+            None if matches!(error, ApiError::LockAcquisition(_)) => {
+                format!("{name}: another process is downloading {file}; run the same command when it is done")
+            }
+            None => format!(
+                "{name}: the download of {file} broke off ({}); run the same command to go on where it stopped",
+                cause(error)
+            ),
+        };
+        ModelError::Download(message)
+    }
+
+    fn refused(&self, error: &ApiError) -> String {
+        let (name, model, endpoint) = (self.name(), self.model, &self.settings.endpoint);
+        match (&self.settings.token, code(error).as_str()) {
+            (_, "GatedRepo") => format!(
+                "{name}: access is restricted; accept its terms at {endpoint}/{model}, then set HF_TOKEN to a token \
+                 of that account (made under {endpoint}/settings/tokens)"
+            ),
+            (Some(_), _) => format!(
+                "{name}: the token in use may not read it, or it does not exist; check the spelling, \
+                 and set HF_TOKEN to a token of an account with access"
+            ),
+            (None, _) => format!(
+                "{name}: it does not exist, or reading it takes a token; check the spelling, or set HF_TOKEN to a token \
+                 made under {endpoint}/settings/tokens"
+            ),
+        }
+    }
+}
+
+fn client(cache: &Path, settings: &HubSettings) -> Result<Api, ModelError> {
+    let endpoint = settings.endpoint.trim_end_matches('/');
+    if !(endpoint.starts_with("http://") || endpoint.starts_with("https://")) {
+        let message = format!("HF_ENDPOINT is `{endpoint}`, expected an address that begins with https://");
+        return Err(ModelError::BadInput(message));
+    }
+    ApiBuilder::from_cache(Cache::new(cache.to_owned()))
+        .with_endpoint(endpoint.to_owned())
+        .with_token(settings.token.clone())
+        .with_retries(settings.retries)
+        .with_progress(settings.progress)
+        .build()
+        .map_err(|error| ModelError::Download(format!("cannot set up the connection: {error}")))
+}
+
+/// The shards an index names.
+fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
+    let text = std::fs::read_to_string(index).map_err(|error| ModelError::io(index, error))?;
+    let map = parse_object(index, &text)?;
+    let Some(Value::Object(weights)) = map.get("weight_map") else {
+        return Err(ModelError::bad_file(
+            index,
+            "lacks `weight_map`, an object from tensor names to file names",
+        ));
+    };
+    let mut names: Vec<String> = weights.values().filter_map(Value::as_str).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    match names.iter().find(|name| !name.ends_with(".safetensors") || name.contains(['/', '\\'])) {
+        Some(odd) => {
+            Err(ModelError::bad_file(index, format!("names `{odd}`, expected safetensors files beside it")))
+        }
+        None => Ok(names),
+    }
+}
+
+/// An empty file under `.no_exist`, as the hub's own tools leave it. Without it the question is asked again, no more.
+fn remember_absence(marker: &Path) {
+    if let Some(parent) = marker.parent() {
+        let _ = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(marker, ""));
+    }
+}
+
+/// The hub has the model but not this file. Mirrors may leave out the reason; without it, a missing
+/// `config.json` rather means a missing model.
+fn lacks_file(file: &str, error: &ApiError) -> bool {
+    status(error) == Some(404)
+        && match code(error).as_str() {
+            ENTRY_NOT_FOUND => true,
+            "" => file != CONFIG_FILE,
+            _ => false,
+        }
+}
+
+/// What an earlier transfer left is as long as the file, or longer.
+fn cannot_resume(error: &ApiError) -> bool {
+    matches!(error, ApiError::InvalidResume) || status(error) == Some(416)
+}
+
+fn request_error(error: &ApiError) -> Option<&ureq::Error> {
+    match error {
+        ApiError::RequestError(inner) => Some(inner),
+        ApiError::TooManyRetries(inner) => request_error(inner),
+        _ => None,
+    }
+}
+
+fn status(error: &ApiError) -> Option<u16> {
+    match request_error(error)? {
+        ureq::Error::Status(status, _) => Some(*status),
+        ureq::Error::Transport(_) => None,
+    }
+}
+
+/// What the hub says beside the status: `EntryNotFound`, `RepoNotFound`, `RevisionNotFound`, `GatedRepo`.
+fn code(error: &ApiError) -> String {
+    match request_error(error) {
+        Some(ureq::Error::Status(_, response)) => {
+            response.header("x-error-code").unwrap_or_default().to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+fn is_unreachable(error: &ApiError) -> bool {
+    matches!(request_error(error), Some(ureq::Error::Transport(_)))
+}
+
+fn cause(error: &ApiError) -> String {
+    match error {
+        ApiError::TooManyRetries(inner) => cause(inner),
+        ApiError::RequestError(inner) => inner.to_string(),
+        other => other.to_string(),
+    }
+}
