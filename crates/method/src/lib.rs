@@ -1,1 +1,61 @@
-//! TODO
+//! ThinkTuning ("Instilling Cognitive Reflections without Distillation", EMNLP 2025, arXiv 2508.07616), and the
+//! baselines that share its parts: GRPO and supervised fine-tuning.
+//!
+//! # One step (Algorithm 1)
+//! 1. [`act`]: draw a batch of questions and sample n attempts at each from the current student.
+//! 2. [`help`]: of each group's attempts that ended by themselves, choose a share gamma; show each to a teacher
+//!    of the student's own size; parse its feedback strictly; splice reason and phrase in before the end token.
+//! 3. [`reward`]: 1 for a correct final answer, else 0; the advantage compares each response with its whole
+//!    group, guided rows included.
+//! 4. [`train`]: ordinary responses by the clipped ratio, guided ones by the advantage-aware weight
+//!    w_aas = p / (sg(p) + c(A)); one optimizer update per mini-batch of questions.
+//!
+//! [`step`] is these four calls; [`run`] repeats them, logs, writes checkpoints and resumes. GRPO is the same step
+//! with gamma 0. [`sft`] trains on given answers.
+//!
+//! # Where this departs from the paper, and why
+//! 1. *A_min and A_max are constants* (-4 and 4), as in the released code: the paper leaves them open, and extremes
+//!    of the batch would make a token's weight depend on its neighbours.
+//! 2. *Feedback that is too long is no feedback.* The released code cuts it, which can cut away the answer.
+//! 3. *Special tokens in feedback are no feedback.* Spliced in, they could end the turn in the middle.
+//! 4. *A mini-batch without any gradient makes no update.* An AdamW update on a zero gradient would still move the
+//!    weights, by momentum and decay.
+//! 5. *The last, incomplete batch of an epoch waits for the next permutation*, so that no step sees a question twice.
+//! 6. *The end token of a guided trajectory counts as the teacher's* where only the guidance gets w_aas: the student
+//!    had drawn it in another place.
+//! 7. *KL covers every token of the loss*, masked ones included: the mask leaves the policy term alone, the pull
+//!    towards the reference is another matter.
+//!
+//! Where the paper and its released code differ, the setting is in [`settings::LossSettings`] and the default is the
+//! paper's (`docs/paper-to-code.md` has the table).
+
+pub mod step;
+
+pub mod act;
+
+pub mod help;
+
+pub mod reward;
+
+pub mod train;
+
+pub mod rollout;
+
+pub mod run;
+
+pub mod record;
+
+pub mod sft;
+
+pub mod settings;
+
+pub mod language;
+
+pub mod observer;
+
+pub mod error;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::MethodError;

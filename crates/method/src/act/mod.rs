@@ -1,0 +1,65 @@
+//! Step 1, act: draw questions, sample n attempts at each from the current student.
+
+pub mod questions;
+
+use std::sync::Arc;
+
+use thinktune_model::surface::{Completion, Prompt, SampleKey, Sampling, stream};
+
+use crate::error::MethodError;
+use crate::language::Language;
+use crate::observer::Observer;
+use crate::rollout::{Asked, Attempt, Group};
+use crate::settings::RlSettings;
+use crate::step::Classroom;
+
+/// Samples `group_size` attempts at each question.
+pub fn act(
+    room: &mut Classroom<'_>,
+    questions: &[Arc<Asked>],
+    step: u32,
+    settings: &RlSettings,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Group<Attempt>>, MethodError> {
+    let language = room.language;
+    let group_size = settings.rollout.group_size as u32;
+    let prompts: Vec<Prompt> = questions
+        .iter()
+        .map(|asked| Prompt {
+            tokens: Arc::clone(&asked.prompt),
+            keys: (0..group_size).map(|sample| attempt_key(step, asked, sample)).collect(),
+        })
+        .collect();
+    let sampling = sampling(settings, language.stop());
+    let completions =
+        room.student.generate(&prompts, &sampling, &mut |progress| observer.sampling(progress))?;
+
+    let group = |((asked, prompt), completions): ((&Arc<Asked>, &Prompt), Vec<Completion>)| Group {
+        asked: Arc::clone(asked),
+        rows: prompt.keys.iter().zip(completions).map(|(key, made)| attempt(*key, made, language)).collect(),
+    };
+    Ok(questions.iter().zip(&prompts).zip(completions).map(group).collect())
+}
+
+/// The key of one attempt.
+fn attempt_key(step: u32, asked: &Asked, sample: u32) -> SampleKey {
+    SampleKey { stream: stream::ATTEMPT, step, question: asked.question.index, sample }
+}
+
+fn sampling(settings: &RlSettings, stop: &[u32]) -> Sampling {
+    let rollout = &settings.rollout;
+    Sampling {
+        seed: settings.seed,
+        temperature: rollout.temperature,
+        top_k: rollout.top_k,
+        top_p: rollout.top_p,
+        min_p: rollout.min_p,
+        max_tokens: rollout.max_response_tokens,
+        stop: stop.to_vec(),
+    }
+}
+
+fn attempt(key: SampleKey, completion: Completion, language: &dyn Language) -> Attempt {
+    let Completion { tokens, logprobs, finish } = completion;
+    Attempt { key, text: language.decode(&tokens), tokens, logprobs, finish }
+}

@@ -1,0 +1,75 @@
+//! Everything that can stop a run.
+
+use std::path::PathBuf;
+
+use thinktune_model::ModelError;
+use thinktune_runlog::RunError;
+
+use crate::settings::SettingError;
+
+/// An error of the method crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// A setting that cannot be used, alone or with the data at hand.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A file of examples that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a data file that is not an example.
+    #[error("{}, line {line}: {message}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// Data that cannot be trained on.
+    #[error("{0}")]
+    BadData(String),
+    /// A prompt set that cannot be used.
+    #[error("prompt set {name}: {message}")]
+    BadPrompts {
+        /// Its name or file.
+        name: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A loss that is NaN or infinite; the weights are those of the last update before it.
+    #[error("step {step}: the loss of {sample} is {value}; the weights before this update are kept")]
+    NonFinite {
+        /// The training step.
+        step: u32,
+        /// The sample it was first seen in.
+        sample: String,
+        /// The value.
+        value: f64,
+    },
+    /// Guidance was wanted and none reached the loss for many steps.
+    #[error(
+        "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \
+         (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.starved_steps"
+    )]
+    Starved {
+        /// The training step.
+        step: u32,
+        /// Steps in a row without guidance.
+        steps: u32,
+        /// Reasons for rejection in those steps, with counts.
+        rejected: String,
+    },
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The run folder could not be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}

@@ -1,0 +1,136 @@
+//! Step 2, help: choose some of the attempts that ended by themselves, ask the teacher about them, and splice
+//! its feedback into those. With nobody chosen this is plain GRPO.
+
+pub mod gamma;
+
+pub mod choose;
+
+pub mod teacher;
+
+pub mod prompts;
+
+pub mod feedback;
+
+pub mod splice;
+
+pub mod old;
+
+use crate::error::MethodError;
+use crate::language::Language;
+use crate::observer::Observer;
+use crate::rollout::{Attempt, Group, Guided, Help};
+use crate::settings::{LowConfidence, RlSettings};
+use crate::step::Classroom;
+use choose::choose;
+use feedback::{Rejection, parse};
+use gamma::gamma;
+use old::score_guidance;
+use splice::{Limits, splice};
+use teacher::{Reply, Request, reply_key};
+
+/// What the teacher's round took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct HelpReport {
+    /// Share of the eligible attempts asked for.
+    pub gamma: f64,
+    /// Attempts that ended by themselves.
+    pub eligible: usize,
+    /// Attempts the teacher was asked about.
+    pub chosen: usize,
+    /// Tokens the teacher drew.
+    pub teacher_tokens: usize,
+}
+
+/// Lets the teacher help with a share gamma of each group's eligible attempts.
+pub fn help(
+    room: &mut Classroom<'_>,
+    groups: Vec<Group<Attempt>>,
+    step: u32,
+    settings: &RlSettings,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Group<Guided>>, HelpReport), MethodError> {
+    let gamma = gamma(&settings.guidance, settings.run.steps, step);
+    let stop = room.language.stop();
+    let eligible: Vec<Vec<usize>> = groups.iter().map(|group| eligible(group, stop)).collect();
+    let chosen: Vec<Vec<usize>> = groups
+        .iter()
+        .zip(&eligible)
+        .map(|(group, rows)| choose(rows, gamma, settings.seed, step, group.asked.question.index))
+        .collect();
+    let replies = ask(room, &groups, &chosen, observer)?;
+    let count = |rows: &[Vec<usize>]| rows.iter().map(Vec::len).sum();
+    let report = HelpReport {
+        gamma,
+        eligible: count(&eligible),
+        chosen: count(&chosen),
+        teacher_tokens: replies.iter().map(Reply::tokens).sum(),
+    };
+
+    let mut replies = replies.into_iter();
+    let guide_group = |(group, chosen): (Group<Attempt>, Vec<usize>)| {
+        let guide_row = |(row, attempt)| {
+            let reply = if chosen.contains(&row) { replies.next() } else { None };
+            guide(attempt, reply, room.language, settings)
+        };
+        Group { asked: group.asked, rows: group.rows.into_iter().enumerate().map(guide_row).collect() }
+    };
+    let mut guided: Vec<Group<Guided>> = groups.into_iter().zip(chosen).map(guide_group).collect();
+    if settings.loss.low_confidence == LowConfidence::Clip || settings.run.log_logprobs {
+        score_guidance(room.student, &mut guided, settings.rollout.temperature)?;
+    }
+    Ok((guided, report))
+}
+
+/// Rows that ended by themselves.
+fn eligible(group: &Group<Attempt>, stop: &[u32]) -> Vec<usize> {
+    (0..group.rows.len()).filter(|&row| group.rows[row].ended(stop)).collect()
+}
+
+/// The teacher's replies on the chosen rows, group by group in row order.
+fn ask(
+    room: &mut Classroom<'_>,
+    groups: &[Group<Attempt>],
+    chosen: &[Vec<usize>],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Reply>, MethodError> {
+    let request = |group: &Group<Attempt>, row: usize| Request {
+        question: group.asked.question.text.clone(),
+        response: group.rows[row].text.clone(),
+        key: reply_key(group.rows[row].key),
+    };
+    let requests: Vec<Request> = groups
+        .iter()
+        .zip(chosen)
+        .flat_map(|(group, rows)| rows.iter().map(move |&row| request(group, row)))
+        .collect();
+    match &mut room.teacher {
+        Some(teacher) if !requests.is_empty() => {
+            teacher.replies(&requests, &mut |progress| observer.sampling(progress))
+        }
+        _ if requests.is_empty() => Ok(Vec::new()),
+        _ => Err(MethodError::BadData("guidance is asked for and there is no teacher".into())),
+    }
+}
+
+/// One attempt after its reply, if it got one.
+fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Language, settings: &RlSettings) -> Guided {
+    let (reply, outcome) = match reply {
+        None => return Guided::plain(attempt, Help::NotChosen),
+        Some(Reply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),
+        Some(Reply::Truncated { text, .. }) => (text, Err(Rejection::Truncated)),
+        Some(Reply::Ended { text, .. }) => {
+            let limits = Limits {
+                feedback_tokens: settings.guidance.max_feedback_tokens,
+                response_tokens: settings.rollout.max_response_tokens,
+            };
+            let outcome = parse(&text).and_then(|feedback| {
+                splice(&attempt, &feedback, language, limits).map(|tokens| (feedback, tokens))
+            });
+            (text, outcome)
+        }
+    };
+    match outcome {
+        Ok((feedback, tokens)) => Guided { attempt, tokens, help: Help::Given { reply, feedback } },
+        Err(reason) => Guided::plain(attempt, Help::Rejected { reply, reason }),
+    }
+}

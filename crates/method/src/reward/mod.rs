@@ -1,0 +1,54 @@
+//! Step 3, reward: grade what came out, guided or not, and compare it with its group.
+
+pub mod outcome;
+
+pub mod phrase;
+
+pub mod advantage;
+
+pub mod shaping;
+
+use thinktune_tasks::{Verdict, first_attempt, grade};
+
+use crate::language::Language;
+use crate::rollout::{Group, Guided, Scored, ended};
+use crate::settings::RewardSettings;
+use advantage::advantages;
+use outcome::Outcome;
+use phrase::phrase_bonus;
+
+/// Gives every row its reward, and its advantage over the whole group, guided rows included.
+pub fn reward(
+    groups: Vec<Group<Guided>>,
+    language: &dyn Language,
+    settings: &RewardSettings,
+) -> Vec<Group<Scored>> {
+    let score_group = |group: Group<Guided>| {
+        let gold = &group.asked.question.gold;
+        let mut rows: Vec<Scored> =
+            group.rows.into_iter().map(|row| score(row, gold, language, settings)).collect();
+        let rewards: Vec<f64> = rows.iter().map(|row| row.reward).collect();
+        for (row, advantage) in rows.iter_mut().zip(advantages(&rewards)) {
+            row.advantage = advantage;
+        }
+        Group { asked: group.asked, rows }
+    };
+    groups.into_iter().map(score_group).collect()
+}
+
+/// A row with its reward; its advantage is still 0.
+fn score(guided: Guided, gold: &str, language: &dyn Language, settings: &RewardSettings) -> Scored {
+    let ids = guided.ids();
+    let text = language.decode(&ids);
+    let outcome = Outcome::of(&text, ended(&ids, language.stop()), gold);
+    let attempt = &guided.attempt;
+    Scored {
+        reward: outcome.reward() + phrase_bonus(&text, settings),
+        advantage: 0.0,
+        outcome,
+        attempt_outcome: Outcome::of(&attempt.text, attempt.ended(language.stop()), gold),
+        first_attempt_right: grade(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
+        guided,
+        text,
+    }
+}

@@ -1,0 +1,46 @@
+//! The outcome: 1 for a response that ended properly with a correct final answer, else 0.
+
+use thinktune_tasks::{Grade, Verdict, grade};
+
+/// What a text is worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The grader's word; the grader is the one evaluation uses.
+    pub grade: Grade,
+    /// Whether it ended properly: exactly one stop token, at the end.
+    pub ended: bool,
+}
+
+impl Outcome {
+    /// Grades a text.
+    pub fn of(text: &str, ended: bool, gold: &str) -> Self {
+        Self { grade: grade(text, gold), ended }
+    }
+
+    /// Whether it ended properly with a correct final answer.
+    pub fn is_right(&self) -> bool {
+        self.ended && self.grade.verdict == Verdict::Correct
+    }
+
+    /// r, without bonus.
+    pub fn reward(&self) -> f64 {
+        if self.is_right() { 1.0 } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_right_answer_that_ended_counts() {
+        let reward = |text, ended| Outcome::of(text, ended, "4").reward();
+        assert_eq!(reward("so \\boxed{4}", true), 1.0);
+        assert_eq!(reward("so \\boxed{4}", false), 0.0, "cut off");
+        assert_eq!(reward("so \\boxed{5}", true), 0.0);
+        assert_eq!(reward("so 4", true), 0.0, "no final answer");
+        assert_eq!(reward("", true), 0.0);
+        assert_eq!(reward("\\boxed{4}, no: \\boxed{5}", true), 0.0, "the last answer counts");
+        assert_eq!(Outcome::of("so \\boxed{5}", true, "4").grade.extracted.as_deref(), Some("5"));
+    }
+}

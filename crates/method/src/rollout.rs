@@ -1,0 +1,157 @@
+//! What one step hands from stage to stage: [`act`](crate::act) gives groups of [`Attempt`]s,
+//! [`help`](crate::help) makes them [`Guided`], [`reward`](crate::reward) [`Scored`]; only those can be trained on.
+
+use std::sync::Arc;
+
+use thinktune_model::surface::{Finish, SampleKey};
+use thinktune_runlog::event::Author;
+use thinktune_tasks::Question;
+
+use crate::help::feedback::{Feedback, Rejection};
+use crate::reward::outcome::Outcome;
+
+/// A question with the prompt it is asked by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The question.
+    pub question: Question,
+    /// The student's prompt.
+    pub prompt: Arc<[u32]>,
+}
+
+/// The rows of one question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group<T> {
+    /// The question.
+    pub asked: Arc<Asked>,
+    /// n rows, in the order they were sampled.
+    pub rows: Vec<T>,
+}
+
+impl<T> Group<T> {
+    /// The same question with other rows.
+    pub fn with<U>(&self, rows: Vec<U>) -> Group<U> {
+        Group { asked: Arc::clone(&self.asked), rows }
+    }
+}
+
+/// A response sampled from the student.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Keys the random numbers it was sampled with.
+    pub key: SampleKey,
+    /// Tokens, the stop token included where there is one.
+    pub tokens: Vec<u32>,
+    /// log pi_old of each token, recorded while sampling.
+    pub logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Its text, special tokens left out.
+    pub text: String,
+}
+
+impl Attempt {
+    /// Whether it ended by itself: exactly one stop token, at the end.
+    pub fn ended(&self, stop: &[u32]) -> bool {
+        ended(&self.tokens, stop)
+    }
+}
+
+/// Whether tokens hold exactly one stop token, at the end.
+pub fn ended(tokens: &[u32], stop: &[u32]) -> bool {
+    tokens.iter().position(|token| stop.contains(token)).is_some_and(|first| first + 1 == tokens.len())
+}
+
+/// A token of a trajectory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Who wrote it.
+    pub author: Author,
+    /// log pi_old: as recorded while sampling, or for the teacher's tokens under the student before
+    /// the step's updates, where that was asked for.
+    pub old_logprob: Option<f32>,
+}
+
+/// A response after the teacher's round, whether or not it was guided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guided {
+    /// What the student had sampled.
+    pub attempt: Attempt,
+    /// The trajectory: the attempt, or the attempt with the guidance spliced in.
+    pub tokens: Vec<Token>,
+    /// What became of the teacher's help.
+    pub help: Help,
+}
+
+/// What became of the teacher's help for one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Help {
+    /// The teacher was not asked.
+    NotChosen,
+    /// The teacher was asked and its reply could not be used.
+    Rejected {
+        /// What it replied, empty where it could not even be asked.
+        reply: String,
+        /// Why it was not used.
+        reason: Rejection,
+    },
+    /// The feedback was spliced in.
+    Given {
+        /// What it replied.
+        reply: String,
+        /// The parsed reply.
+        feedback: Feedback,
+    },
+}
+
+impl Guided {
+    /// An attempt left as it was.
+    pub fn plain(attempt: Attempt, help: Help) -> Self {
+        let tokens = attempt.tokens.iter().zip(&attempt.logprobs);
+        let token = |(&id, &logprob)| Token { id, author: Author::Student, old_logprob: Some(logprob) };
+        Self { tokens: tokens.map(token).collect(), attempt, help }
+    }
+
+    /// Whether the teacher's feedback is part of the trajectory.
+    pub fn is_guided(&self) -> bool {
+        matches!(self.help, Help::Given { .. })
+    }
+
+    /// Token ids of the trajectory.
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+}
+
+/// A response with its reward and advantage: what the loss is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// The trajectory.
+    pub guided: Guided,
+    /// Its text.
+    pub text: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// How the attempt would have come out without guidance.
+    pub attempt_outcome: Outcome,
+    /// Whether the attempt's text up to its first reflection, if any, has a correct final answer.
+    pub first_attempt_right: bool,
+    /// r.
+    pub reward: f64,
+    /// A, the same for all tokens.
+    pub advantage: f64,
+}
+
+impl Group<Scored> {
+    /// Whether all rewards are equal.
+    pub fn has_equal_rewards(&self) -> bool {
+        self.rows.windows(2).all(|pair| pair[0].reward == pair[1].reward)
+    }
+
+    /// Whether all advantages are 0, so that nothing is learnt from the group.
+    pub fn is_flat(&self) -> bool {
+        self.rows.iter().all(|row| row.advantage == 0.0)
+    }
+}

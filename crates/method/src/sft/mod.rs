@@ -1,0 +1,259 @@
+//! Supervised fine-tuning: the mean negative log-likelihood of the learnt tokens of a batch, one update a
+//! batch, a fresh permutation of the sequences every epoch. Which sequences an update sees follows from its
+//! number, so a resumed run goes on exactly.
+
+pub mod examples;
+
+use thinktune_model::surface::{Policy, TokenBatch, Train};
+use thinktune_runlog::RunFolder;
+use thinktune_runlog::event::SftMetrics;
+
+use crate::act::questions::permutation;
+use crate::error::MethodError;
+use crate::observer::{Observer, Phase, PhaseTokens};
+use crate::run::{RunEnd, load_checkpoint, save_checkpoint};
+use crate::settings::{Checked, SftSettings};
+use crate::train::batch::micro_batches;
+use crate::train::schedule::learning_rate;
+use examples::Sequence;
+
+/// Trains `student` on `sequences` until the last epoch is done or the observer interrupts.
+///
+/// # Errors
+/// Nothing to train on, a loss that is not finite, a failing model or disk.
+pub fn run_sft(
+    student: &mut dyn Policy,
+    sequences: Vec<Sequence>,
+    settings: &Checked<SftSettings>,
+    folder: &mut RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<RunEnd, MethodError> {
+    let plan = Plan::new(sequences, settings, observer)?;
+    let (done, ()) = load_checkpoint(student, folder)?.unwrap_or_default();
+    for step in done + 1..=plan.steps() {
+        observer.phase(step, Phase::Train);
+        let metrics = update(student, &plan, step, settings)?;
+        observer.phase(step, Phase::Write);
+        folder.append_metrics(&metrics)?;
+        let tokens = PhaseTokens { train: metrics.batch_tokens, ..PhaseTokens::default() };
+        if let Some(timings) = observer.timings(step, tokens) {
+            folder.append_timings(&timings)?;
+        }
+        observer.sft_step(&metrics);
+        let (last, interrupted) = (step == plan.steps(), observer.interrupted());
+        if last || interrupted || step % settings.checkpoint_every == 0 {
+            save_checkpoint(student, folder, observer, step, &())?;
+        }
+        if interrupted && !last {
+            return Ok(RunEnd::Interrupted { step });
+        }
+    }
+    Ok(RunEnd::Done { steps: plan.steps() })
+}
+
+/// Which sequences each update sees.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    sequences: Vec<Sequence>,
+    seed: u64,
+    batch_size: usize,
+    epochs: u32,
+}
+
+impl Plan {
+    /// Drops what is too long or has nothing to learn, with a notice.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub fn new(
+        mut sequences: Vec<Sequence>,
+        settings: &SftSettings,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, MethodError> {
+        let before = sequences.len();
+        let limit = settings.max_tokens;
+        sequences.retain(|sequence| sequence.tokens.len() <= limit && sequence.targets() > 0);
+        let dropped = before - sequences.len();
+        if sequences.is_empty() {
+            return Err(MethodError::BadData(format!(
+                "none of the {before} sequences can be trained on; \
+                 expected at least 2 and at most sft.max_tokens = {limit} tokens"
+            )));
+        }
+        if dropped > 0 {
+            observer.notice(&format!(
+                "{dropped} of {before} sequences have more than sft.max_tokens = {limit} tokens and are left out"
+            ));
+        }
+        Ok(Self { sequences, seed: settings.seed, batch_size: settings.batch_size, epochs: settings.epochs })
+    }
+
+    /// Updates of the whole run.
+    pub fn steps(&self) -> u32 {
+        self.epochs * self.steps_per_epoch()
+    }
+
+    /// Updates of one epoch; the last may be smaller than the others.
+    fn steps_per_epoch(&self) -> u32 {
+        self.sequences.len().div_ceil(self.batch_size) as u32
+    }
+
+    /// Indices of the sequences of update `step` (from 1).
+    fn batch(&self, step: u32) -> Vec<usize> {
+        let (epoch, place) = ((step - 1) / self.steps_per_epoch(), (step - 1) % self.steps_per_epoch());
+        let order = permutation(self.seed, epoch, self.sequences.len());
+        let start = place as usize * self.batch_size;
+        order[start..(start + self.batch_size).min(order.len())].to_vec()
+    }
+}
+
+/// One optimizer update.
+fn update(
+    student: &mut (impl Train + ?Sized),
+    plan: &Plan,
+    step: u32,
+    settings: &SftSettings,
+) -> Result<SftMetrics, MethodError> {
+    let batch = plan.batch(step);
+    let sequence = |row: usize| &plan.sequences[batch[row]];
+    let count = |of: fn(&Sequence) -> usize| (0..batch.len()).map(|row| of(sequence(row))).sum::<usize>();
+    let (tokens, targets) = (count(|sequence| sequence.tokens.len()), count(Sequence::targets));
+
+    let (mut loss, mut entropy) = (0.0, 0.0);
+    let lengths = (0..batch.len()).map(|row| sequence(row).tokens.len());
+    for rows in micro_batches(lengths, student.token_budget()) {
+        let mut packed = TokenBatch::new(1.0);
+        for row in rows.clone() {
+            packed.push(&sequence(row).tokens, sequence(row).first_target..sequence(row).tokens.len());
+        }
+        let scores = student.forward(&packed)?;
+        let mut logprobs = scores.logprobs.iter();
+        for row in rows {
+            let learnt = logprobs.by_ref().take(sequence(row).targets());
+            let nll: f64 = learnt.map(|&logprob| -f64::from(logprob)).sum();
+            if !nll.is_finite() {
+                let sample = format!("sequence {}", batch[row]);
+                return Err(MethodError::NonFinite { step, sample, value: nll });
+            }
+            loss += nll;
+        }
+        entropy += scores.entropies.iter().map(|&entropy| f64::from(entropy)).sum::<f64>();
+        student.backward(&vec![-1.0 / targets as f32; scores.logprobs.len()])?;
+    }
+    let lr = learning_rate(&settings.optimizer, step, plan.steps());
+    let report = student.update(&settings.optimizer.adamw(lr))?;
+    Ok(SftMetrics {
+        step: step.into(),
+        epoch: f64::from(step) / f64::from(plan.steps_per_epoch()),
+        documents: batch.len() as u64,
+        batch_tokens: tokens as u64,
+        trained_tokens: targets as u64,
+        loss: loss / targets as f64,
+        entropy: entropy / targets as f64,
+        grad_norm: report.grad_norm,
+        lr,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::Silent;
+    use crate::settings::OptimizerSettings;
+    use crate::testing::{self, Bigram, Chars, Stopper};
+
+    fn settings() -> Checked<SftSettings> {
+        Checked::new(SftSettings {
+            seed: 3,
+            epochs: 4,
+            batch_size: 2,
+            max_tokens: 8,
+            optimizer: OptimizerSettings { lr: 0.3, ..testing::optimizer() },
+            checkpoint_every: 3,
+        })
+        .unwrap()
+    }
+
+    fn sequences() -> Vec<Sequence> {
+        let texts = ["abc", "abd", "abe", "ab", "abcabcabc"];
+        texts
+            .iter()
+            .map(|text| Sequence::document(crate::language::Language::document_ids(&Chars, text)))
+            .collect()
+    }
+
+    fn train(student: &mut Bigram, dir: &std::path::Path, observer: &mut dyn Observer) -> RunEnd {
+        let mut folder = testing::run_folder(dir);
+        run_sft(student, sequences(), &settings(), &mut folder, observer).unwrap()
+    }
+
+    #[test]
+    fn learns_and_logs_one_line_an_update() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut student = Bigram::default();
+        assert_eq!(train(&mut student, dir.path(), &mut Silent), RunEnd::Done { steps: 8 });
+        let lines = thinktune_runlog::read_sft_metrics(dir.path()).unwrap().records;
+        assert_eq!(lines.len(), 8);
+        assert!((lines[0].loss - (testing::VOCAB as f64).ln()).abs() < 1e-5, "{}", lines[0].loss);
+        assert!((lines[0].entropy - (testing::VOCAB as f64).ln()).abs() < 1e-5);
+        assert!(lines[7].loss < 0.9 * lines[0].loss);
+        assert_eq!(lines[1].epoch, 1.0);
+        let documents: u64 = lines[..2].iter().map(|line| line.documents).sum();
+        let trained: u64 = lines[..2].iter().map(|line| line.trained_tokens).sum();
+        assert_eq!(
+            (documents, trained),
+            (4, 4 + 4 + 4 + 3),
+            "one epoch without the sequence that is too long"
+        );
+    }
+
+    #[test]
+    fn an_interrupted_run_resumes_to_the_same_bytes() {
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut student = Bigram::default();
+        train(&mut student, whole.path(), &mut Silent);
+        let mut interrupted = Stopper::after(4);
+        assert_eq!(
+            train(&mut Bigram::default(), parts.path(), &mut interrupted),
+            RunEnd::Interrupted { step: 4 }
+        );
+        let mut resumed = Bigram::default();
+        train(&mut resumed, parts.path(), &mut Silent);
+        assert_eq!(student.weights, resumed.weights);
+        assert_eq!(testing::folder_bytes(whole.path()), testing::folder_bytes(parts.path()));
+    }
+
+    #[test]
+    fn micro_batches_do_not_change_the_update() {
+        let run = |budget| {
+            let mut student = Bigram::with_budget(budget);
+            train(&mut student, tempfile::tempdir().unwrap().path(), &mut Silent);
+            (student.weights, student.forwards)
+        };
+        let ((one, few), (many, more)) = (run(1000), run(1));
+        assert!(more > few);
+        assert!(one.iter().zip(&many).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn nothing_to_train_on_is_an_error() {
+        let settings = SftSettings { max_tokens: 2, ..(*settings()).clone() };
+        let message = Plan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
+        assert!(
+            message.contains("none of the 5 sequences") && message.contains("max_tokens = 2"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_names_the_sequence_and_keeps_the_weights() {
+        let mut student = Bigram::default();
+        student.weights['b' as usize * testing::VOCAB] = f32::NAN;
+        let before = student.weights.clone();
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = testing::run_folder(dir.path());
+        let error = run_sft(&mut student, sequences(), &settings(), &mut folder, &mut Silent).unwrap_err();
+        assert!(error.to_string().contains("step 1: the loss of sequence "), "{error}");
+        assert!(before.iter().zip(&student.weights).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+}

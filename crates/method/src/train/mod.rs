@@ -1,0 +1,152 @@
+//! Step 4, train: several optimizer updates on the scored groups, one per mini-batch of questions.
+
+pub mod loss;
+
+pub mod aggregate;
+
+pub mod kl;
+
+pub mod batch;
+
+pub mod schedule;
+
+pub mod tally;
+
+use thinktune_model::surface::{TokenBatch, TokenScores};
+
+use crate::error::MethodError;
+use crate::observer::Observer;
+use crate::rollout::{Asked, Group, Scored};
+use crate::settings::RlSettings;
+use crate::step::Classroom;
+use aggregate::shares;
+use batch::micro_batches;
+use kl::k3;
+use loss::token_loss;
+use schedule::learning_rate;
+use tally::Tally;
+
+/// Trains the student on `groups`, `mini_batch_questions` at a time.
+///
+/// Groups without advantage are not forwarded where beta is 0, but still count in the denominators; a
+/// mini-batch of such groups only makes no update.
+pub fn train(
+    room: &mut Classroom<'_>,
+    groups: &[Group<Scored>],
+    step: u32,
+    settings: &RlSettings,
+    observer: &mut dyn Observer,
+) -> Result<Tally, MethodError> {
+    let lr = learning_rate(&settings.optimizer, step, settings.run.steps);
+    let mut tally = Tally { lr, ..Tally::default() };
+    for (index, mini_batch) in groups.chunks(settings.mini_batch_questions).enumerate() {
+        let rows = rows_of(mini_batch, settings);
+        let responses = settings.mini_batch_questions * settings.rollout.group_size;
+        tally.skipped_groups += mini_batch.iter().filter(|group| is_skipped(group, settings)).count();
+        if rows.is_empty() {
+            continue;
+        }
+        let lengths = rows.iter().map(|row| row.tokens());
+        let mut loss = 0.0;
+        for micro_batch in micro_batches(lengths, room.student.token_budget()) {
+            let end = micro_batch.end;
+            loss += micro_step(room, &rows[micro_batch], step, settings, &mut tally)?;
+            observer.training(index * responses + end, groups.len() * settings.rollout.group_size);
+        }
+        let report = room.student.update(&settings.optimizer.adamw(lr))?;
+        tally.updated(loss, &report);
+    }
+    Ok(tally)
+}
+
+/// A response of the mini-batch being trained on.
+struct Row<'a> {
+    asked: &'a Asked,
+    scored: &'a Scored,
+    /// Factor of each of its tokens in the loss.
+    share: f64,
+}
+
+impl Row<'_> {
+    fn tokens(&self) -> usize {
+        self.asked.prompt.len() + self.scored.guided.tokens.len()
+    }
+}
+
+fn is_skipped(group: &Group<Scored>, settings: &RlSettings) -> bool {
+    group.is_flat() && settings.loss.beta == 0.0
+}
+
+/// The rows to forward, each with its share of the whole mini-batch.
+fn rows_of<'a>(mini_batch: &'a [Group<Scored>], settings: &RlSettings) -> Vec<Row<'a>> {
+    let all = mini_batch.iter().flat_map(|group| group.rows.iter().map(move |scored| (group, scored)));
+    let lengths: Vec<usize> = all.clone().map(|(_, scored)| scored.guided.tokens.len()).collect();
+    let shares = shares(settings.loss.aggregation, &lengths, settings.rollout.max_response_tokens);
+    all.zip(shares)
+        .filter(|((group, _), _)| !is_skipped(group, settings))
+        .map(|((group, scored), share)| Row { asked: &group.asked, scored, share })
+        .collect()
+}
+
+/// Forward, loss, backward of one micro-batch; its part of the mini-batch loss.
+fn micro_step(
+    room: &mut Classroom<'_>,
+    rows: &[Row<'_>],
+    step: u32,
+    settings: &RlSettings,
+    tally: &mut Tally,
+) -> Result<f64, MethodError> {
+    let mut batch = TokenBatch::new(settings.rollout.temperature);
+    for row in rows {
+        let prompt = &row.asked.prompt;
+        let sequence: Vec<u32> = prompt.iter().copied().chain(row.scored.guided.ids()).collect();
+        batch.push(&sequence, prompt.len()..sequence.len());
+    }
+    let reference = match &mut room.reference {
+        Some(reference) if settings.loss.beta > 0.0 => Some(reference.score(&batch)?),
+        _ => None,
+    };
+    let scores = room.student.forward(&batch)?;
+    let (loss, slopes) = losses(rows, &scores, reference.as_ref(), step, settings, tally)?;
+    room.student.backward(&slopes)?;
+    tally.sequence_tokens += batch.tokens.len();
+    Ok(loss)
+}
+
+/// The loss of a micro-batch and d loss / d log-prob of each target.
+fn losses(
+    rows: &[Row<'_>],
+    scores: &TokenScores,
+    reference: Option<&TokenScores>,
+    step: u32,
+    settings: &RlSettings,
+    tally: &mut Tally,
+) -> Result<(f64, Vec<f32>), MethodError> {
+    let mut slopes = Vec::with_capacity(scores.logprobs.len());
+    let mut loss = 0.0;
+    for row in rows {
+        let mut row_loss = 0.0;
+        for token in &row.scored.guided.tokens {
+            let target = slopes.len();
+            let logprob = f64::from(scores.logprobs[target]);
+            let mut term = token_loss(logprob, token, row.scored, &settings.loss);
+            tally.token(&term, token.author, f64::from(scores.entropies[target]));
+            if let Some(reference) = reference {
+                let (value, slope) = k3(logprob, f64::from(reference.logprobs[target]));
+                term.value += settings.loss.beta * value;
+                term.slope += settings.loss.beta * slope;
+                tally.kl += value;
+            }
+            row_loss += row.share * term.value;
+            slopes.push((row.share * term.slope) as f32);
+        }
+        let finite = row_loss.is_finite() && slopes.iter().all(|slope| slope.is_finite());
+        if !finite {
+            let (question, sample) = (row.asked.question.index, row.scored.guided.attempt.key.sample);
+            let sample = format!("question {question}, sample {sample}");
+            return Err(MethodError::NonFinite { step, sample, value: row_loss });
+        }
+        loss += row_loss;
+    }
+    Ok((loss, slopes))
+}

@@ -1,0 +1,361 @@
+//! The method's losses against PyTorch, through the training stage itself: loss, d loss / d log-prob, gradients,
+//! ten updates. The numbers come from `crates/model/tests/fixtures/generate_families.py`, which states the formulas
+//! once more, for autograd.
+
+#[path = "../../model/tests/common/mod.rs"]
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Case, FAMILIES, LossCase, Reference, assert_close, gradient_distance, key, model_dir, tensors};
+use thinktune_method::help::feedback::{Feedback, Opinion};
+use thinktune_method::language::Language;
+use thinktune_method::observer::Silent;
+use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Token};
+use thinktune_method::settings::*;
+use thinktune_method::step::Classroom;
+use thinktune_method::train::{tally::Tally, train};
+use thinktune_model::surface::{
+    AdamW, Completion, Finish, Generate, GenerateProgress, Prompt, Sampling, Score, TokenBatch, TokenScores,
+    Train, UpdateReport,
+};
+use thinktune_model::{LocalModel, Message, ModelError};
+use thinktune_runlog::event::Author;
+use thinktune_tasks::{Grade, Question, Verdict};
+
+#[test]
+fn losses_and_their_derivatives_agree() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        for (name, case) in &reference.cases {
+            let mut student = Scripted::new(&reference, &case.logprobs);
+            let tally = train_on(&reference, case, &case.settings, 1.0, &mut student, 1);
+            let error = (tally.loss - case.loss).abs();
+            println!("measured {family} {name} loss: {error:.2e} (tolerance 1e-6)");
+            assert!(error < 1e-6, "{family} {name}: loss {}, PyTorch {}", tally.loss, case.loss);
+            let what = format!("{family} {name} derivatives by log-prob");
+            assert_close(&what, &student.derivatives, &case.d_logprobs, 1e-6);
+
+            let count = |branch: &str| case.taken[branch];
+            assert_eq!(tally.clipped_tokens, count("clipped"), "{family} {name}");
+            assert_eq!(tally.ratio_tokens, count("clipped") + count("ratio"), "{family} {name}");
+            assert_eq!(
+                tally.shaped_tokens,
+                count("aas") + count("below") + count("above"),
+                "{family} {name}"
+            );
+            assert_eq!(tally.masked_tokens, count("masked"), "{family} {name}");
+            let guards = name == "grpo" || ["below", "above", "masked", "aas"].iter().all(|b| count(b) > 0);
+            assert!(guards, "{family} {name}: the case should take every branch: {:?}", case.taken);
+        }
+    }
+}
+
+#[test]
+fn the_training_stage_gives_the_gradients_of_autograd_however_it_is_cut() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        for (name, case) in &reference.cases {
+            let want = tensors(family, &format!("grad.{name}."));
+            for budget in [4096, 45, 1] {
+                let mut student = Watched::load(family, budget);
+                train_on(&reference, case, &case.settings, 1e-3, &mut student, 1);
+                let mut norm = 0.0f64;
+                for (tensor, range) in student.model.params().layout.tensors() {
+                    let what =
+                        format!("{family} {name}, {budget} tokens at a time, gradient of {}", tensor.name);
+                    let distance =
+                        gradient_distance(&what, &student.gradients[range.clone()], &want[&tensor.name]);
+                    assert!(distance.norm <= 1e-3 && distance.element <= 1e-3, "{what}: {distance:?}");
+                    norm = norm.max(distance.norm);
+                }
+                println!("measured {family} {name} gradients, {budget} tokens at a time: {norm:.2e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_updates_on_guided_trajectories_agree() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        let run = &reference.adamw.aas;
+        let case = &reference.cases["grpo"];
+        let mut student = Watched::load(family, 60);
+        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        for _ in 0..run.run.losses.len() {
+            let tally = train_on(&reference, case, &run.settings, run.lr, &mut student, 1);
+            losses.push(tally.loss as f32);
+            norms.push(tally.grad_norm as f32);
+        }
+        let want: Vec<f32> = run.run.losses.iter().map(|l| *l as f32).collect();
+        assert_close(&format!("{family} losses of ten updates"), &losses, &want, 1e-4);
+        let relative: Vec<f32> = norms.iter().zip(&run.run.grad_norms).map(|(n, w)| n / *w as f32).collect();
+        assert_close(&format!("{family} gradient norms, relative"), &relative, &[1.0; 10], 1e-3);
+    }
+}
+
+/// Trains on the reference sequences as groups of one, with the log-probs that `case` gives for the old policy and
+/// the reference, and the constants of `loss`.
+fn train_on(
+    reference: &Reference,
+    case: &Case,
+    loss: &LossCase,
+    lr: f32,
+    student: &mut dyn thinktune_model::surface::Policy,
+    step: u32,
+) -> Tally {
+    let groups = groups(reference, case, loss);
+    let mut frozen = Scripted::new(reference, &case.ref_logprobs);
+    let mut room = Classroom { student, language: &NoText, teacher: None, reference: Some(&mut frozen) };
+    let settings = settings(loss, &reference.adamw, lr, groups.len());
+    train(&mut room, &groups, step, &settings, &mut Silent).expect("train")
+}
+
+fn groups(reference: &Reference, case: &Case, loss: &LossCase) -> Vec<Group<Scored>> {
+    let mut old = case.old_logprobs.iter();
+    let rows = reference.sequences.iter().zip(&loss.advantages).zip(&loss.guided);
+    rows.enumerate()
+        .map(|(index, ((sequence, advantage), guided))| {
+            let (prompt, response) = sequence.tokens.split_at(sequence.prompt);
+            let tokens = response.iter().enumerate().map(|(i, id)| Token {
+                id: *id,
+                author: if *guided && i > response.len() / 2 { Author::Teacher } else { Author::Student },
+                old_logprob: old.next().copied(),
+            });
+            let question =
+                Question { index: index as u32, text: String::new(), gold: String::new(), solution: None };
+            let asked = Asked { question, prompt: prompt.into() };
+            Group { asked: Arc::new(asked), rows: vec![scored(tokens.collect(), *advantage, *guided)] }
+        })
+        .collect()
+}
+
+fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
+    let attempt = Attempt {
+        key: key(0, 0),
+        tokens: Vec::new(),
+        logprobs: Vec::new(),
+        finish: Finish::Stop,
+        text: String::new(),
+    };
+    let feedback = Feedback { opinion: Opinion::Correct, reason: String::new(), phrase: String::new() };
+    let help = if guided { Help::Given { reply: String::new(), feedback } } else { Help::NotChosen };
+    let grade = Grade { verdict: Verdict::Wrong, extracted: None };
+    Scored {
+        guided: Guided { attempt, tokens, help },
+        text: String::new(),
+        ended: true,
+        attempt_grade: grade.clone(),
+        grade,
+        is_right: false,
+        attempt_was_right: false,
+        reward: 0.0,
+        advantage,
+    }
+}
+
+fn settings(loss: &LossCase, adamw: &common::AdamWRuns, lr: f32, questions: usize) -> RlSettings {
+    RlSettings {
+        seed: 0,
+        ask: Ask::default(),
+        rollout: RolloutSettings {
+            questions_per_step: questions,
+            group_size: 1,
+            temperature: loss.temperature,
+            top_k: None,
+            top_p: 1.0,
+            min_p: 0.0,
+            max_prompt_tokens: 64,
+            max_response_tokens: 64,
+        },
+        guidance: GuidanceSettings {
+            gamma: GammaSchedule { shape: GammaShape::Constant, start: 0.5, end: 0.5, steps: None },
+            horizon: None,
+            off_below: 0.0,
+            prompts: "reasoning".into(),
+            max_teacher_prompt_tokens: 64,
+            max_teacher_tokens: 64,
+            max_feedback_tokens: 64,
+            teacher_temperature: 1.0,
+            starved_steps: 20,
+        },
+        reward: RewardSettings::default(),
+        loss: LossSettings {
+            eps_low: loss.eps_low,
+            eps_high: loss.eps_high,
+            beta: loss.beta,
+            c1: loss.c1,
+            c2: loss.c2,
+            a_min: loss.a_min,
+            a_max: loss.a_max,
+            tau: loss.tau,
+            low_confidence: LowConfidence::Mask,
+            scope: Scope::Trajectory,
+            aggregation: Aggregation::SequenceMean,
+        },
+        optimizer: OptimizerSettings {
+            lr: f64::from(lr),
+            schedule: LrSchedule::Constant,
+            warmup_steps: 0,
+            weight_decay: f64::from(adamw.weight_decay),
+            beta1: f64::from(adamw.beta1),
+            beta2: f64::from(adamw.beta2),
+            eps: f64::from(adamw.eps),
+            grad_clip: f64::from(adamw.max_grad_norm),
+        },
+        mini_batch_questions: questions,
+        run: RunSettings { steps: 10, checkpoint_every: 10, log_logprobs: false },
+    }
+}
+
+/// Gives the log-probs it was told for each sequence, and keeps the derivatives it is given.
+struct Scripted {
+    rows: Vec<(Vec<u32>, Vec<f32>)>,
+    derivatives: Vec<f32>,
+}
+
+impl Scripted {
+    /// `logprobs` of the response tokens, sequence after sequence.
+    fn new(reference: &Reference, logprobs: &[f32]) -> Self {
+        let mut rest = logprobs;
+        let row = |sequence: &common::Sequence| {
+            let (row, after) = rest.split_at(sequence.tokens.len() - sequence.prompt);
+            rest = after;
+            (sequence.tokens.clone(), row.to_vec())
+        };
+        Self { rows: reference.sequences.iter().map(row).collect(), derivatives: Vec::new() }
+    }
+}
+
+impl Score for Scripted {
+    fn score(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
+        let mut scores = TokenScores::default();
+        for pair in batch.offsets.windows(2) {
+            let tokens = &batch.tokens[pair[0]..pair[1]];
+            let row = self.rows.iter().find(|(known, _)| known == tokens).expect("a reference sequence");
+            scores.logprobs.extend(&row.1);
+        }
+        scores.entropies = vec![0.0; scores.logprobs.len()];
+        assert_eq!(scores.logprobs.len(), batch.targets.len(), "every response token is a target");
+        Ok(scores)
+    }
+}
+
+impl Train for Scripted {
+    fn token_budget(&self) -> usize {
+        usize::MAX
+    }
+
+    fn forward(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
+        self.score(batch)
+    }
+
+    fn backward(&mut self, d_logprobs: &[f32]) -> Result<(), ModelError> {
+        self.derivatives.extend(d_logprobs);
+        Ok(())
+    }
+
+    fn update(&mut self, _: &AdamW) -> Result<UpdateReport, ModelError> {
+        Ok(UpdateReport::default())
+    }
+
+    fn save_state(&self, _: &Path) -> Result<(), ModelError> {
+        unreachable!("training saves nothing")
+    }
+
+    fn load_state(&mut self, _: &Path) -> Result<(), ModelError> {
+        unreachable!("training loads nothing")
+    }
+}
+
+/// A local model with a token budget of our choice, whose gradient is kept when an update spends it.
+struct Watched {
+    model: LocalModel,
+    budget: usize,
+    gradients: Vec<f32>,
+}
+
+impl Watched {
+    fn load(family: &str, budget: usize) -> Self {
+        let model = LocalModel::load(&model_dir(family)).expect("model");
+        Self { model, budget, gradients: Vec::new() }
+    }
+}
+
+impl Score for Watched {
+    fn score(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
+        self.model.score(batch)
+    }
+}
+
+impl Train for Watched {
+    fn token_budget(&self) -> usize {
+        self.budget
+    }
+
+    fn forward(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
+        self.model.forward(batch)
+    }
+
+    fn backward(&mut self, d_logprobs: &[f32]) -> Result<(), ModelError> {
+        self.model.backward(d_logprobs)
+    }
+
+    fn update(&mut self, settings: &AdamW) -> Result<UpdateReport, ModelError> {
+        self.gradients = self.model.gradients();
+        self.model.update(settings)
+    }
+
+    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+        self.model.save_state(dir)
+    }
+
+    fn load_state(&mut self, dir: &Path) -> Result<(), ModelError> {
+        self.model.load_state(dir)
+    }
+}
+
+macro_rules! no_sampling {
+    ($($name:ty),*) => {$(
+        impl Generate for $name {
+            fn generate(
+                &mut self,
+                _: &[Prompt],
+                _: &Sampling,
+                _: &mut dyn FnMut(GenerateProgress),
+            ) -> Result<Vec<Vec<Completion>>, ModelError> {
+                unreachable!("training samples nothing")
+            }
+        }
+    )*};
+}
+no_sampling!(Scripted, Watched);
+
+/// Training needs no text.
+struct NoText;
+
+impl Language for NoText {
+    fn prompt_ids(&self, _: &[Message]) -> Result<Vec<u32>, ModelError> {
+        unreachable!()
+    }
+    fn answer_ids(&self, _: &str) -> Vec<u32> {
+        unreachable!()
+    }
+    fn document_ids(&self, _: &str) -> Vec<u32> {
+        unreachable!()
+    }
+    fn encode(&self, _: &str) -> Vec<u32> {
+        unreachable!()
+    }
+    fn decode(&self, _: &[u32]) -> String {
+        unreachable!()
+    }
+    fn decode_raw(&self, _: &[u32]) -> String {
+        unreachable!()
+    }
+    fn stop(&self) -> &[u32] {
+        &[]
+    }
+}
