@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
+#[derive(Debug, Parser)]
+#[command(name = "thinktune", version, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Common {
+    /// Log more: -v for information, -vv for debugging. THINKTUNE_LOG overrides
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// No progress bar, no log lines but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Never use the network: models must be folders or already downloaded (also: HF_HUB_OFFLINE=1)
+    #[arg(long, global = true)]
+    pub offline: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch a small student learn to reflect: GRPO and ThinkTuning from the same start, in minutes, on a CPU
+    Demo(DemoArgs),
+    /// Train a model as a configuration file says
+    Train(TrainArgs),
+    /// Sample completions from a model
+    Generate(GenerateArgs),
+    /// Print the log-prob of each id given those before it, and the likeliest alternatives
+    Logprobs(LogprobsArgs),
+    /// Write the data and the model files of the miniature that the demo runs
+    Homework(HomeworkArgs),
+    /// Print every setting of a configuration file, with its default and meaning
+    Settings,
+}
+
+/// `thinktune demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// A version of about 30 seconds: fewer steps, fewer held-out problems
+    #[arg(long)]
+    pub quick: bool,
+    /// Replay the "unknown behaviour" experiment: a phrase the student never says earns a bonus
+    #[arg(long)]
+    pub catch_phrase: bool,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for the two runs [default: runs/demo, or the next free runs/demo-2, runs/demo-3, ...]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Print the table as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Configuration file (TOML); `thinktune settings` lists what it may hold
+    pub config: PathBuf,
+    /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the resolved plan (first prompt, stop tokens, memory, updates) and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Model folder, run folder, or org/name on the Hugging Face hub
+    pub model: String,
+    /// Text to continue, as it is
+    #[arg(long, required_unless_present = "chat", conflicts_with = "chat")]
+    pub prompt: Option<String>,
+    /// A user's message, put through the model's chat template
+    #[arg(long)]
+    pub chat: Option<String>,
+    /// Completions to sample
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub samples: u32,
+    /// Divides the logits; 0 is greedy
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f32,
+    /// Keep the K most likely tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Keep the smallest set of likeliest tokens whose mass reaches P
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f32,
+    /// Drop tokens less likely than P times the likeliest
+    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    pub min_p: f32,
+    /// Longest completion, in tokens
+    #[arg(long, default_value_t = 256)]
+    pub max_tokens: usize,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The date chat templates are told
+    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    pub date: String,
+    /// Print one JSON object with text, tokens and log-probs of every completion
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune logprobs`.
+#[derive(Debug, Args)]
+pub struct LogprobsArgs {
+    /// Model folder, run folder, or org/name on the Hugging Face hub
+    pub model: String,
+    /// Token ids, separated by commas
+    #[arg(long, value_delimiter = ',', required = true, value_name = "ID,ID,...")]
+    pub ids: Vec<u32>,
+    /// Print {"ids": [..], "logprobs": [null, ..], "top": [..]}
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune homework`.
+#[derive(Debug, Args)]
+pub struct HomeworkArgs {
+    /// Folder to write to; made if need be
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Seed of the generator
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Documents both models are pretrained on
+    #[arg(long, default_value_t = 60_000)]
+    pub pretraining: usize,
+    /// Conversations the student is fine-tuned on
+    #[arg(long, default_value_t = 20_000)]
+    pub student: usize,
+    /// Conversations the teacher is fine-tuned on
+    #[arg(long, default_value_t = 40_000)]
+    pub teacher: usize,
+}

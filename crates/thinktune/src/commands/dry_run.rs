@@ -1,0 +1,301 @@
+//! `thinktune train --dry-run`: the resolved plan, from whatever of it is on this machine. Never uses the network.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use thinktune_method::act::questions::Questions;
+use thinktune_method::observer::Silent;
+use thinktune_method::sft::Plan as SftPlan;
+use thinktune_model::memory::{MachineMemory, MemoryPlan};
+use thinktune_model::{Codec, ModelSpec};
+
+use crate::commands::print;
+use crate::place::Place;
+use crate::plan::{Job, Plan, RlPlan};
+use crate::{shapes, work};
+
+/// Prints the plan.
+pub fn run(plan: &Plan, as_json: bool) -> anyhow::Result<()> {
+    let shown = Shown::of(plan)?;
+    print(&if as_json { shown.to_json(plan).to_string() } else { shown.to_text(plan) })
+}
+
+/// Everything a dry run shows beside the configuration.
+struct Shown {
+    model: ModelFacts,
+    prompt: Option<FirstPrompt>,
+    stop: Vec<(u32, String)>,
+    data: String,
+    step: StepFacts,
+    memory: Option<MemoryPlan>,
+}
+
+struct ModelFacts {
+    spec: Option<ModelSpec>,
+    /// Where the shape comes from, or why there is none.
+    source: String,
+}
+
+struct FirstPrompt {
+    text: String,
+    ids: Vec<u32>,
+    bos: usize,
+}
+
+struct StepFacts {
+    /// Steps of the run and what one consists of.
+    lines: Vec<(&'static str, String)>,
+    updates: u64,
+    tokens_per_step: u64,
+}
+
+impl Shown {
+    fn of(plan: &Plan) -> anyhow::Result<Self> {
+        let dir = plan.model.fetch(true).ok();
+        let model = ModelFacts::of(plan, dir.as_deref())?;
+        let codec = match dir.as_deref().filter(|dir| dir.join("tokenizer.json").exists()) {
+            Some(dir) => Some(Codec::load(dir, &plan.date)?),
+            None => None,
+        };
+        if let (Some(codec), Some(spec)) = (&codec, &model.spec) {
+            codec.check_vocab(spec.vocab_size)?;
+        }
+        let (prompt, data, step) = match &plan.job {
+            Job::Rl(rl) => rl_facts(plan, rl, codec.as_ref())?,
+            Job::Sft(settings) => sft_facts(plan, settings, codec.as_ref())?,
+        };
+        let stop = codec.as_ref().map_or_else(Vec::new, |codec| {
+            codec.stop().iter().map(|&id| (id, codec.decode_raw(&[id]))).collect()
+        });
+        let memory = model.spec.as_ref().map(|spec| memory(plan, spec));
+        Ok(Self { model, prompt, stop, data, step, memory })
+    }
+
+    fn to_text(&self, plan: &Plan) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:<14}{value}");
+        };
+        row("method", plan.method.name());
+        row("run folder", &plan.out.display().to_string());
+        row("model", &format!("{} ({})", plan.model, self.model.source));
+        if let Some(spec) = &self.model.spec {
+            row("", &shape(spec));
+        }
+        row("data", &self.data);
+        for (name, value) in &self.step.lines {
+            row(name, value);
+        }
+        row("updates", &format!("{} in all", grouped(self.step.updates)));
+        match &self.prompt {
+            Some(prompt) => {
+                row(
+                    "stop tokens",
+                    &self.stop.iter().map(|(id, t)| format!("{id} {t}")).collect::<Vec<_>>().join(", "),
+                );
+                row("first prompt", &format!("{} tokens, BOS count {}", prompt.ids.len(), prompt.bos));
+                let _ = writeln!(text, "{}\n{:?}", indented(&prompt.text), prompt.ids);
+            }
+            None => row("first prompt", "not shown: the model's tokenizer.json is not on this machine"),
+        }
+        if let Some(memory) = &self.memory {
+            text.push_str(&memory_text(memory));
+        }
+        for notice in &plan.notices {
+            let _ = writeln!(text, "note: {notice}");
+        }
+        text.push_str("\nresolved configuration\n");
+        text.push_str(&indented(&plan.config.to_toml()));
+        text
+    }
+
+    fn to_json(&self, plan: &Plan) -> Value {
+        let stop: Vec<Value> =
+            self.stop.iter().map(|(id, token)| json!({ "id": id, "token": token })).collect();
+        json!({
+            "method": plan.method.name(),
+            "out": plan.out,
+            "model": plan.model.to_string(),
+            "parameters": self.model.spec.as_ref().map(ModelSpec::parameters),
+            "data": self.data,
+            "first_prompt": self.prompt.as_ref().map(|p| json!({ "text": p.text, "ids": p.ids, "bos_count": p.bos })),
+            "stop": stop,
+            "tokens_per_step": self.step.tokens_per_step,
+            "updates": self.step.updates,
+            "memory": self.memory.as_ref().map(|memory| json!({
+                "parts": memory.rows.iter().map(|(name, bytes)| json!({ "part": name, "bytes": bytes })).collect::<Vec<_>>(),
+                "total_bytes": memory.total(),
+                "machine_bytes": memory.machine,
+                "micro_batch_tokens": memory.micro_batch_tokens,
+                "recompute": memory.recompute,
+            })),
+            "config": plan.config,
+        })
+    }
+}
+
+impl ModelFacts {
+    fn of(plan: &Plan, dir: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(dir) = dir {
+            return Ok(Self { spec: Some(ModelSpec::from_dir(dir)?), source: dir.display().to_string() });
+        }
+        let known = match &plan.model {
+            Place::Hub { name, .. } => shapes::by_name(name),
+            Place::Folder(_) => None,
+        };
+        let source = if known.is_some() {
+            "not on this machine; shape known by name"
+        } else {
+            "not on this machine, and a dry run downloads nothing: no shape, no memory plan"
+        };
+        Ok(Self { spec: known, source: source.into() })
+    }
+}
+
+fn rl_facts(
+    plan: &Plan,
+    rl: &RlPlan,
+    codec: Option<&Codec>,
+) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
+    let settings = &rl.settings;
+    let questions = work::questions(&plan.data, plan.seed)?;
+    let data = format!("{} questions", grouped(questions.len() as u64));
+    let prompt = match codec {
+        Some(codec) => {
+            let first = Questions::new(questions, settings, codec)?.of_step(1);
+            first.first().map(|asked| FirstPrompt::new(&asked.prompt, codec))
+        }
+        None => None,
+    };
+    let rollout = &settings.rollout;
+    let responses = (rollout.questions_per_step * rollout.group_size) as u64;
+    let sampled = responses * rollout.max_response_tokens as u64;
+    let trained = responses * (rollout.max_prompt_tokens + rollout.max_response_tokens) as u64;
+    let per_step = rollout.questions_per_step / settings.mini_batch_questions;
+    let guidance = match &rl.help {
+        Some(help) => {
+            let gamma = &settings.guidance.gamma;
+            let teacher = help.teacher.as_ref().map_or("the initial student".into(), ToString::to_string);
+            format!("gamma {:?} {} to {}, teacher: {teacher}", gamma.shape, gamma.start, gamma.end)
+                .to_lowercase()
+        }
+        None => "none".into(),
+    };
+    let lines = vec![
+        ("steps", settings.run.steps.to_string()),
+        (
+            "each step",
+            format!(
+                "{} questions x {} attempts, {per_step} updates",
+                rollout.questions_per_step, rollout.group_size
+            ),
+        ),
+        ("tokens", format!("at most {} sampled, {} trained per step", grouped(sampled), grouped(trained))),
+        ("guidance", guidance),
+    ];
+    let updates = u64::from(settings.run.steps) * per_step as u64;
+    Ok((prompt, data, StepFacts { lines, updates, tokens_per_step: trained }))
+}
+
+fn sft_facts(
+    plan: &Plan,
+    settings: &thinktune_method::settings::SftSettings,
+    codec: Option<&Codec>,
+) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
+    let Some(codec) = codec else {
+        anyhow::bail!(
+            "{}: no tokenizer.json on this machine; an sft plan counts tokens and needs it",
+            plan.model
+        );
+    };
+    let sequences = work::sequences(&plan.data, plan.seed, codec)?;
+    let data = format!("{} examples", grouped(sequences.len() as u64));
+    let first = sequences.first().map(|sequence| FirstPrompt::new(&sequence.tokens, codec));
+    let tokens: u64 = sequences.iter().map(|sequence| sequence.tokens.len() as u64).sum();
+    let mean = tokens / sequences.len() as u64;
+    let updates = SftPlan::new(sequences, settings, &mut Silent)?.steps();
+    let tokens_per_step = mean * settings.batch_size as u64;
+    let lines = vec![
+        ("steps", updates.to_string()),
+        ("each step", format!("{} examples, 1 update", settings.batch_size)),
+        ("tokens", format!("about {} per step", grouped(tokens_per_step))),
+    ];
+    Ok((first, data, StepFacts { lines, updates: updates.into(), tokens_per_step }))
+}
+
+impl FirstPrompt {
+    fn new(ids: &[u32], codec: &Codec) -> Self {
+        let bos = codec.bos().map_or(0, |bos| ids.iter().filter(|&&id| id == bos).count());
+        Self { text: codec.decode_raw(ids), ids: ids.to_vec(), bos }
+    }
+}
+
+fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
+    let (longest, frozen) = match &plan.job {
+        Job::Rl(rl) => {
+            let rollout = &rl.settings.rollout;
+            let initial =
+                rl.help.as_ref().is_some_and(|help| help.teacher.is_none()) || rl.settings.loss.beta > 0.0;
+            let other = rl.help.as_ref().is_some_and(|help| help.teacher.is_some());
+            (
+                rollout.max_prompt_tokens + rollout.max_response_tokens,
+                usize::from(initial) + usize::from(other),
+            )
+        }
+        Job::Sft(settings) => (settings.max_tokens, 0),
+    };
+    MemoryPlan::training(spec, longest.min(spec.context), frozen, MachineMemory::detect())
+}
+
+fn memory_text(memory: &MemoryPlan) -> String {
+    let mut text = String::from("memory\n");
+    for (part, bytes) in &memory.rows {
+        let _ = writeln!(text, "  {part:<50}{:>12}", size(*bytes));
+    }
+    let fits = if memory.total() <= memory.machine { "" } else { ": more than this machine has" };
+    let _ = writeln!(text, "  {:<50}{:>12} of {}{fits}", "total", size(memory.total()), size(memory.machine));
+    let layers = if memory.recompute { "recomputed in" } else { "kept for" };
+    let _ = writeln!(
+        text,
+        "  micro-batches of up to {} tokens, layers {layers} the backward pass",
+        memory.micro_batch_tokens
+    );
+    text
+}
+
+fn shape(spec: &ModelSpec) -> String {
+    format!(
+        "{:?}, {} parameters, {} layers, width {}, heads {}/{}, vocabulary {}, context {}",
+        spec.family,
+        grouped(spec.parameters() as u64),
+        spec.layers,
+        spec.width,
+        spec.heads,
+        spec.kv_heads,
+        spec.vocab_size,
+        spec.context
+    )
+}
+
+fn size(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.2} GiB", mib / 1024.0) }
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect::<String>().trim_end().to_string()
+}

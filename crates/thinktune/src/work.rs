@@ -1,0 +1,161 @@
+//! What a run works on, loaded: questions and a teacher, or examples to imitate.
+
+use std::path::{Path, PathBuf};
+
+use thinktune_method::help::teacher::{LocalTeacher, Teacher};
+use thinktune_method::run::RunEnd;
+use thinktune_method::sft::examples::{self, Sequence};
+use thinktune_method::sft::run_sft;
+use thinktune_method::step::Classroom;
+use thinktune_model::surface::Score;
+use thinktune_model::{Codec, LocalModel};
+use thinktune_runlog::RunFolder;
+use thinktune_tasks::homework::{self, Split};
+use thinktune_tasks::{Question, load_gsm8k};
+
+use crate::config::Task;
+use crate::plan::{DataPlan, Job, Plan, RlPlan};
+use crate::progress::Progress;
+use crate::session::Student;
+
+/// Questions or examples, and who helps.
+pub enum Work {
+    /// ThinkTuning and GRPO.
+    Rl {
+        /// Questions to learn from.
+        questions: Vec<Question>,
+        /// The teacher's folder, where it is another model than the initial student.
+        teacher: Option<PathBuf>,
+    },
+    /// Supervised fine-tuning.
+    Sft(Vec<Sequence>),
+}
+
+impl Work {
+    /// Loads questions or examples, and finds the teacher.
+    ///
+    /// # Errors
+    /// Data that is missing, empty or bad; a teacher that cannot be had.
+    pub fn load(plan: &Plan, student: &Student, offline: bool) -> anyhow::Result<Self> {
+        match &plan.job {
+            Job::Sft(_) => Ok(Self::Sft(sequences(&plan.data, plan.seed, &student.codec)?)),
+            Job::Rl(rl) => {
+                let place = rl.help.as_ref().and_then(|help| help.teacher.as_ref());
+                let teacher = place.map(|place| place.fetch(offline)).transpose()?;
+                Ok(Self::Rl { questions: questions(&plan.data, plan.seed)?, teacher })
+            }
+        }
+    }
+
+    /// The teacher's folder, where it is another model.
+    pub fn teacher_dir(&self) -> Option<&Path> {
+        match self {
+            Self::Rl { teacher, .. } => teacher.as_deref(),
+            Self::Sft(_) => None,
+        }
+    }
+
+    /// Trains `model`, the student with its weights.
+    ///
+    /// # Errors
+    /// What the method reports.
+    pub fn run(
+        self,
+        plan: &Plan,
+        student: &Student,
+        model: &mut LocalModel,
+        folder: &mut RunFolder,
+        progress: &mut Progress,
+    ) -> anyhow::Result<RunEnd> {
+        match (self, &plan.job) {
+            (Self::Sft(sequences), Job::Sft(settings)) => {
+                Ok(run_sft(model, sequences, settings, folder, progress)?)
+            }
+            (Self::Rl { questions, teacher }, Job::Rl(rl)) => {
+                let run = RlRun { plan, rl, student, teacher };
+                run.run(questions, model, folder, progress)
+            }
+            _ => unreachable!("`load` follows the plan's job"),
+        }
+    }
+}
+
+struct RlRun<'a> {
+    plan: &'a Plan,
+    rl: &'a RlPlan,
+    student: &'a Student,
+    teacher: Option<PathBuf>,
+}
+
+impl RlRun<'_> {
+    fn run(
+        self,
+        questions: Vec<Question>,
+        model: &mut LocalModel,
+        folder: &mut RunFolder,
+        progress: &mut Progress,
+    ) -> anyhow::Result<RunEnd> {
+        let settings = &self.rl.settings;
+        let mut reference = (settings.loss.beta > 0.0).then(|| model.frozen_copy());
+        let mut helper = self.helper(model)?;
+        let (mut teacher_model, codec) = match &mut helper {
+            Some((model, codec)) => (Some(model), codec.as_ref().unwrap_or(&self.student.codec)),
+            None => (None, &self.student.codec),
+        };
+        let mut teacher = match (&mut teacher_model, &self.rl.help) {
+            (Some(model), Some(help)) => {
+                Some(LocalTeacher::new(*model, codec, help.prompts.clone(), settings))
+            }
+            _ => None,
+        };
+        let mut room = Classroom {
+            student: model,
+            language: &self.student.codec,
+            teacher: teacher.as_mut().map(|teacher| teacher as &mut dyn Teacher),
+            reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
+        };
+        let _ = (&mut room, questions, folder, progress);
+        anyhow::bail!("not yet")
+    }
+
+    /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
+    fn helper(&self, student: &LocalModel) -> anyhow::Result<Option<(LocalModel, Option<Codec>)>> {
+        if self.rl.help.is_none() {
+            return Ok(None);
+        }
+        let Some(dir) = self.teacher.as_deref().filter(|dir| !same_folder(dir, &self.student.dir)) else {
+            return Ok(Some((student.frozen_copy(), None)));
+        };
+        let teacher = Student::open(dir, &self.plan.date)?;
+        Ok(Some((LocalModel::load(dir)?, Some(teacher.codec))))
+    }
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Questions of a plan.
+///
+/// # Errors
+/// The file cannot be read, a line of it is bad, or it is empty.
+pub fn questions(data: &DataPlan, seed: u64) -> anyhow::Result<Vec<Question>> {
+    let mut questions = match (data.task, &data.path) {
+        (Task::Homework, _) => homework::questions(seed, Split::Train, data.limit.unwrap_or_default()),
+        (_, Some(path)) => load_gsm8k(path)?,
+        (_, None) => Vec::new(),
+    };
+    questions.truncate(data.limit.unwrap_or(usize::MAX));
+    Ok(questions)
+}
+
+/// Examples of a plan, as tokens.
+///
+/// # Errors
+/// As [`questions`].
+pub fn sequences(data: &DataPlan, seed: u64, codec: &Codec) -> anyhow::Result<Vec<Sequence>> {
+    match (data.task, &data.path) {
+        (Task::Jsonl, Some(path)) => Ok(examples::read(path, codec)?),
+        _ => Ok(examples::from_questions(&questions(data, seed)?, &data.ask, codec)?),
+    }
+}
