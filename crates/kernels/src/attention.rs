@@ -4,7 +4,7 @@
 //! log-sum-exp.
 
 use crate::isa::multiversion;
-use crate::math::{axpy, dot, exp};
+use crate::math::{axpy, dot, exp, max, sum};
 
 /// Keys and values of consecutive positions, `[len, K * d]` each.
 #[derive(Debug, Clone, Copy)]
@@ -54,40 +54,70 @@ multiversion! {
             let offset = heads.kv_of(head) * dim;
             scores.clear();
             for span in spans {
-                for key in span.keys.chunks_exact(stride) {
-                    scores.push(dot(q, &key[offset..offset + dim]) * scale);
+                let from = scores.len();
+                scores.resize(from + span.keys.len() / stride, 0.0);
+                for (score, key) in scores[from..].iter_mut().zip(span.keys.chunks_exact(stride)) {
+                    *score = dot(q, &key[offset..offset + dim]) * scale;
                 }
             }
             let (max, total) = softmax_in_place(scores);
-            let out = &mut out[head * dim..(head + 1) * dim];
-            out.fill(0.0);
-            let values = spans.iter().flat_map(|span| span.values.chunks_exact(stride));
-            for (weight, value) in scores.iter().zip(values) {
-                axpy(*weight, &value[offset..offset + dim], out);
-            }
             let inverse = 1.0 / total;
-            for x in out {
-                *x *= inverse;
+            let out = &mut out[head * dim..(head + 1) * dim];
+            for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+                weigh_values(scores, spans, stride, offset + block * BLOCK, inverse, out);
             }
             lse[head] = max + total.ln();
         }
     }
 }
 
+/// Components of the output summed at a time.
+const BLOCK: usize = 32;
+
+/// out = inverse * sum_j weight_j value_j, for up to [`BLOCK`] components from `offset` on.
+#[inline(always)]
+fn weigh_values(
+    weights: &[f32],
+    spans: &[Span<'_>],
+    stride: usize,
+    offset: usize,
+    inverse: f32,
+    out: &mut [f32],
+) {
+    let width = out.len();
+    let mut sums = [0.0f32; BLOCK];
+    let mut from = 0;
+    for span in spans {
+        let count = span.values.len() / stride;
+        let rows = weights[from..from + count].iter().zip(span.values.chunks_exact(stride));
+        if width == BLOCK {
+            // the whole block stays in registers
+            for (weight, value) in rows {
+                let value = &value[offset..offset + BLOCK];
+                for i in 0..BLOCK {
+                    sums[i] = weight.mul_add(value[i], sums[i]);
+                }
+            }
+        } else {
+            for (weight, value) in rows {
+                axpy(*weight, &value[offset..offset + width], &mut sums[..width]);
+            }
+        }
+        from += count;
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sum * inverse;
+    }
+}
+
 /// Replaces scores by exp(score - max); returns max and the sum.
 #[inline(always)]
 fn softmax_in_place(scores: &mut [f32]) -> (f32, f32) {
-    let mut max = f32::NEG_INFINITY;
-    for &score in scores.iter() {
-        max = if score > max || score.is_nan() { score } else { max };
-    }
+    let max = max(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - max);
     }
-    let mut total = 0.0f32;
-    for &weight in scores.iter() {
-        total += weight;
-    }
+    let total = sum(scores);
     (max, total)
 }
 

@@ -2,7 +2,7 @@
 //! Sampling and training both call [`log_normaliser`], so their log-probs have the same bits.
 
 use crate::isa::multiversion;
-use crate::math::{axpy, exp};
+use crate::math::{exp, max};
 
 /// Partial sums: fixed, so that every variant adds in the same order.
 const LANES: usize = 16;
@@ -30,22 +30,27 @@ multiversion! {
     /// Normaliser of a row of logits, `[V]`, at `temperature` > 0.
     pub fn log_normaliser(logits: &[f32], temperature: f32) -> Normaliser {
         let scale = 1.0 / temperature;
-        let mut max = f32::NEG_INFINITY;
-        for &logit in logits {
-            let x = logit * scale;
-            max = if x > max || x.is_nan() { x } else { max };
-        }
+        // scale > 0: the largest logit is the largest scaled
+        let max = max(logits) * scale;
         // total = sum e^(x - max), moment = sum (x - max) e^(x - max)
         let (mut total, mut moment) = ([0.0f32; LANES], [0.0f32; LANES]);
-        for block in logits.chunks(LANES) {
-            for (i, &logit) in block.iter().enumerate() {
-                let x = logit * scale - max;
-                let weight = exp(x);
-                total[i] += weight;
-                // a logit of -inf has weight 0 and adds nothing to the entropy
-                let bounded = if x < -1e30 { 0.0 } else { x };
-                moment[i] = weight.mul_add(bounded, moment[i]);
+        let mut add = |i: usize, logit: f32| {
+            let x = logit * scale - max;
+            let weight = exp(x);
+            total[i] += weight;
+            // a logit of -inf has weight 0 and adds nothing to the entropy
+            let bounded = if x < -1e30 { 0.0 } else { x };
+            moment[i] = weight.mul_add(bounded, moment[i]);
+        };
+        let blocks = logits.chunks_exact(LANES);
+        let rest = blocks.remainder();
+        for block in blocks {
+            for i in 0..LANES {
+                add(i, block[i]);
             }
+        }
+        for (i, &logit) in rest.iter().enumerate() {
+            add(i, logit);
         }
         let sum = |lanes: &[f32; LANES]| lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
         let (total, moment) = (sum(&total), sum(&moment));
@@ -63,13 +68,6 @@ multiversion! {
             *logit = -factor * exp(*logit * scale - lse);
         }
         logits[target] += factor;
-    }
-}
-
-multiversion! {
-    /// y += alpha x, vectorised.
-    pub fn add_scaled(alpha: f32, x: &[f32], y: &mut [f32]) {
-        axpy(alpha, x, y);
     }
 }
 

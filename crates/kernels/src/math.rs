@@ -4,17 +4,46 @@
 /// Number of partial sums of [`dot`] and [`sum_squares`].
 const LANES: usize = 16;
 
-/// Adds 16 partial sums as a balanced tree: a fixed order.
+/// Adds 16 partial sums as a balanced tree: a fixed order. Written out, for the compiler keeps it in
+/// vector registers only so.
 #[inline(always)]
-fn reduce(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
+fn reduce(lanes: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// The largest element; -inf of nothing. NaN elements are passed over: what is computed with the result
+/// and the same elements sees them.
+#[inline(always)]
+pub fn max(a: &[f32]) -> f32 {
+    let larger = |best: f32, x: f32| if x > best { x } else { best };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let blocks = a.chunks_exact(LANES);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = larger(lanes[i], block[i]);
         }
-        width /= 2;
     }
-    lanes[0]
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &x| larger(best, x))
+}
+
+/// The sum in 16 interleaved chains, then a balanced tree.
+#[inline(always)]
+pub fn sum(a: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let blocks = a.chunks_exact(LANES);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] += block[i];
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += x;
+    }
+    reduce(lanes)
 }
 
 /// sum_i a_i b_i in 16 interleaved chains of fused multiply-adds, then a balanced tree.
@@ -101,6 +130,21 @@ mod tests {
         assert_eq!(exp(100.0), f32::INFINITY);
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(88.71).is_finite());
+    }
+
+    #[test]
+    fn max_and_sum_see_everything() {
+        let values: Vec<f32> = (0..37).map(|i| (i * 29 % 37) as f32 - 40.0).collect();
+        for len in 0..37 {
+            let exact = values[..len].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(max(&values[..len]), exact);
+            assert_eq!(sum(&values[..len]), values[..len].iter().sum::<f32>());
+            for nan in 0..len {
+                let mut values = values[..len].to_vec();
+                values[nan] = f32::NAN;
+                assert!(!max(&values).is_nan() && sum(&values).is_nan());
+            }
+        }
     }
 
     #[test]
