@@ -12,17 +12,18 @@ use common::{Case, FAMILIES, LossCase, Reference, assert_close, gradient_distanc
 use thinktune_method::help::feedback::{Feedback, Opinion};
 use thinktune_method::language::Language;
 use thinktune_method::observer::Silent;
+use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Token};
 use thinktune_method::settings::*;
 use thinktune_method::step::Classroom;
 use thinktune_method::train::{tally::Tally, train};
 use thinktune_model::surface::{
-    AdamW, Completion, Finish, Generate, GenerateProgress, Prompt, Sampling, Score, TokenBatch, TokenScores,
-    Train, UpdateReport,
+    AdamW, Completion, Finish, Generate, GenerateProgress, Policy, Prompt, Sampling, Score, TokenBatch,
+    TokenScores, Train, UpdateReport,
 };
 use thinktune_model::{LocalModel, Message, ModelError};
 use thinktune_runlog::event::Author;
-use thinktune_tasks::{Grade, Question, Verdict};
+use thinktune_tasks::Question;
 
 #[test]
 fn losses_and_their_derivatives_agree() {
@@ -30,7 +31,8 @@ fn losses_and_their_derivatives_agree() {
         let reference = Reference::of(family);
         for (name, case) in &reference.cases {
             let mut student = Scripted::new(&reference, &case.logprobs);
-            let tally = train_on(&reference, case, &case.settings, 1.0, &mut student, 1);
+            let settings = settings(&reference, &case.settings, 1.0);
+            let tally = train_on(&reference, case, &case.settings, &settings, &mut student);
             let error = (tally.loss - case.loss).abs();
             println!("measured {family} {name} loss: {error:.2e} (tolerance 1e-6)");
             assert!(error < 1e-6, "{family} {name}: loss {}, PyTorch {}", tally.loss, case.loss);
@@ -53,6 +55,36 @@ fn losses_and_their_derivatives_agree() {
 }
 
 #[test]
+fn every_setting_of_the_objective_agrees() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        let case = &reference.cases["aas"];
+        for (name, variant) in &reference.variants {
+            let mut settings = settings(&reference, &case.settings, 1.0);
+            let loss = &mut settings.loss;
+            loss.beta = variant.beta;
+            match &name[..] {
+                "token_mean" => loss.aggregation = Aggregation::TokenMean,
+                "dr_grpo" => loss.aggregation = Aggregation::DrGrpo,
+                "guidance_scope" => loss.scope = Scope::Guidance,
+                "low_confidence_clip" => loss.low_confidence = LowConfidence::Clip,
+                other => panic!("unknown setting {other}"),
+            }
+            let mut student = Scripted::new(&reference, &case.logprobs);
+            let tally = train_on(&reference, case, &case.settings, &settings, &mut student);
+            assert!(
+                (tally.loss - variant.loss).abs() < 1e-6,
+                "{family} {name}: {} {}",
+                tally.loss,
+                variant.loss
+            );
+            let what = format!("{family} {name} derivatives by log-prob");
+            assert_close(&what, &student.derivatives, &variant.d_logprobs, 1e-6);
+        }
+    }
+}
+
+#[test]
 fn the_training_stage_gives_the_gradients_of_autograd_however_it_is_cut() {
     for family in FAMILIES {
         let reference = Reference::of(family);
@@ -60,7 +92,8 @@ fn the_training_stage_gives_the_gradients_of_autograd_however_it_is_cut() {
             let want = tensors(family, &format!("grad.{name}."));
             for budget in [4096, 45, 1] {
                 let mut student = Watched::load(family, budget);
-                train_on(&reference, case, &case.settings, 1e-3, &mut student, 1);
+                let settings = settings(&reference, &case.settings, 1e-3);
+                train_on(&reference, case, &case.settings, &settings, &mut student);
                 let mut norm = 0.0f64;
                 for (tensor, range) in student.model.params().layout.tensors() {
                     let what =
@@ -84,8 +117,9 @@ fn ten_updates_on_guided_trajectories_agree() {
         let case = &reference.cases["grpo"];
         let mut student = Watched::load(family, 60);
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        let settings = settings(&reference, &run.settings, run.lr);
         for _ in 0..run.run.losses.len() {
-            let tally = train_on(&reference, case, &run.settings, run.lr, &mut student, 1);
+            let tally = train_on(&reference, case, &run.settings, &settings, &mut student);
             losses.push(tally.loss as f32);
             norms.push(tally.grad_norm as f32);
         }
@@ -96,21 +130,19 @@ fn ten_updates_on_guided_trajectories_agree() {
     }
 }
 
-/// Trains on the reference sequences as groups of one, with the log-probs that `case` gives for the old policy and
-/// the reference, and the constants of `loss`.
+/// One step on the reference sequences as groups of one: `case` gives the log-probs of the old policy and of the
+/// reference, `rows` each sequence's advantage and whether it is guided.
 fn train_on(
     reference: &Reference,
     case: &Case,
-    loss: &LossCase,
-    lr: f32,
-    student: &mut dyn thinktune_model::surface::Policy,
-    step: u32,
+    rows: &LossCase,
+    settings: &RlSettings,
+    student: &mut dyn Policy,
 ) -> Tally {
-    let groups = groups(reference, case, loss);
+    let groups = groups(reference, case, rows);
     let mut frozen = Scripted::new(reference, &case.ref_logprobs);
     let mut room = Classroom { student, language: &NoText, teacher: None, reference: Some(&mut frozen) };
-    let settings = settings(loss, &reference.adamw, lr, groups.len());
-    train(&mut room, &groups, step, &settings, &mut Silent).expect("train")
+    train(&mut room, &groups, 1, settings, &mut Silent).expect("train")
 }
 
 fn groups(reference: &Reference, case: &Case, loss: &LossCase) -> Vec<Group<Scored>> {
@@ -142,21 +174,20 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
     };
     let feedback = Feedback { opinion: Opinion::Correct, reason: String::new(), phrase: String::new() };
     let help = if guided { Help::Given { reply: String::new(), feedback } } else { Help::NotChosen };
-    let grade = Grade { verdict: Verdict::Wrong, extracted: None };
+    let outcome = Outcome::of("", true, "1");
     Scored {
         guided: Guided { attempt, tokens, help },
         text: String::new(),
-        ended: true,
-        attempt_grade: grade.clone(),
-        grade,
-        is_right: false,
-        attempt_was_right: false,
+        attempt_outcome: outcome.clone(),
+        outcome,
+        first_attempt_right: false,
         reward: 0.0,
         advantage,
     }
 }
 
-fn settings(loss: &LossCase, adamw: &common::AdamWRuns, lr: f32, questions: usize) -> RlSettings {
+fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
+    let (adamw, questions) = (&reference.adamw, reference.sequences.len());
     RlSettings {
         seed: 0,
         ask: Ask::default(),

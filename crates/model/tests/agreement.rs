@@ -305,7 +305,7 @@ fn training_batch(model: &LocalModel) -> TokenBatch {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for name in MODELS {
+    for name in MODELS.into_iter().chain([LARGE]) {
         let run = |count| {
             threads(count, || {
                 let mut model = load(name);

@@ -16,6 +16,8 @@ pub const FAMILIES: [&str; 5] = ["llama", "llama_untied", "mistral", "qwen2", "q
 pub struct Reference {
     pub sequences: Vec<Sequence>,
     pub cases: BTreeMap<String, Case>,
+    /// Other settings of the objective, over the log-probs of the case `aas`.
+    pub variants: BTreeMap<String, Variant>,
     pub adamw: AdamWRuns,
     pub greedy: Greedy,
 }
@@ -39,6 +41,14 @@ pub struct Case {
     pub d_logprobs: Vec<f32>,
     pub old_logprobs: Vec<f32>,
     pub ref_logprobs: Vec<f32>,
+}
+
+/// Loss and derivatives of another setting of the objective.
+#[derive(Deserialize)]
+pub struct Variant {
+    pub loss: f64,
+    pub beta: f64,
+    pub d_logprobs: Vec<f32>,
 }
 
 /// Constants of a loss; `advantages` and `guided` hold one value per sequence.
