@@ -12,10 +12,12 @@ use thinktune_model::surface::{
 use thinktune_model::{Message, Role};
 use thinktune_runlog::event::{SftMetrics, StepMetrics};
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity};
-use thinktune_tasks::Question;
+use thinktune_tasks::{Question, Verdict};
 
-use crate::help::feedback::{Feedback, Opinion};
+use crate::error::MethodError;
+use crate::help::feedback::{self, Feedback, Opinion};
 use crate::help::splice::{Limits, splice};
+use crate::help::teacher::{Reply, Request, Teacher};
 use crate::language::Language;
 use crate::observer::Observer;
 use crate::reward::outcome::Outcome;
@@ -95,6 +97,8 @@ pub struct Bigram {
     kept: Option<TokenBatch>,
     /// Micro-batches forwarded.
     pub forwards: usize,
+    /// Whether the trainer's log-probs are NaN.
+    pub poisoned: bool,
 }
 
 impl Default for Bigram {
@@ -108,6 +112,7 @@ impl Default for Bigram {
             budget: 1000,
             kept: None,
             forwards: 0,
+            poisoned: false,
         }
     }
 }
@@ -195,7 +200,11 @@ impl Train for Bigram {
     fn forward(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
         self.forwards += 1;
         self.kept = Some(batch.clone());
-        Ok(self.scores(batch))
+        let mut scores = self.scores(batch);
+        if self.poisoned {
+            scores.logprobs.fill(f32::NAN);
+        }
+        Ok(scores)
     }
 
     fn backward(&mut self, d_logprobs: &[f32]) -> Result<(), ModelError> {
@@ -349,11 +358,6 @@ pub fn scored_guided(text: &str, reason: &str, phrase: &str, advantage: f64) -> 
     Scored { advantage, ..unscored(guided) }
 }
 
-/// An attempt left as it was, with that advantage.
-pub fn scored(text: &str, advantage: f64) -> Scored {
-    Scored { advantage, ..unscored(Guided::plain(attempt(text), Help::NotChosen)) }
-}
-
 fn unscored(guided: Guided) -> Scored {
     let text = Chars.decode(&guided.ids());
     let outcome = Outcome::of(&text, true, "0");
@@ -425,5 +429,50 @@ impl Observer for Stopper {
 
     fn interrupted(&mut self) -> bool {
         self.done >= self.steps
+    }
+}
+
+/// Dies while a step is being finished: logged, not yet in a checkpoint.
+#[derive(Debug)]
+pub struct Killer(Stopper);
+
+impl Killer {
+    /// After `steps` steps.
+    pub fn after(steps: u32) -> Self {
+        Self(Stopper::after(steps))
+    }
+}
+
+impl Observer for Killer {
+    fn step(&mut self, metrics: &StepMetrics) {
+        self.0.step(metrics);
+        assert!(!self.0.interrupted(), "killed");
+    }
+}
+
+/// Knows the answers to [`sums`]; one reply in three is not in the demanded format.
+#[derive(Debug, Clone, Copy)]
+pub struct ScriptedTeacher;
+
+impl Teacher for ScriptedTeacher {
+    fn replies(
+        &mut self,
+        requests: &[Request],
+        _: &mut dyn FnMut(GenerateProgress),
+    ) -> Result<Vec<Reply>, MethodError> {
+        let reply = |request: &Request| {
+            let (number, _) = request.question.split_once('+').expect("a sum");
+            let gold = 2 * number.parse::<u32>().expect("a number");
+            let right =
+                thinktune_tasks::grade(&request.response, &gold.to_string()).verdict == Verdict::Correct;
+            let feedback = Feedback {
+                opinion: if right { Opinion::Correct } else { Opinion::Incorrect },
+                reason: "Hm.".into(),
+                phrase: format!("\\boxed{{{gold}}}"),
+            };
+            let text = if request.key.sample % 3 == 2 { "Fine!".into() } else { feedback::format(&feedback) };
+            Reply::Ended { tokens: text.len() + 1, text }
+        };
+        Ok(requests.iter().map(reply).collect())
     }
 }
