@@ -1,23 +1,23 @@
 //! `config.json` to [`ModelSpec`] and back. Every size is checked here, so that nothing below can
 //! divide by zero, overflow, or ask for more memory than an address space holds.
 
+mod families;
+mod fields;
+mod sizes;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::error::ModelError;
+use crate::ModelError;
 use crate::spec::{Family, Llama3Scaling, ModelSpec};
 use crate::weights::Dtype;
+use families::{FAMILIES, FamilyFacts};
+use fields::{Fields, brief};
+pub(crate) use fields::{parse_object, read_config, write_json};
 
 /// File name of a model's configuration.
 pub const CONFIG_FILE: &str = "config.json";
-
-/// Most layers accepted: far above any published model, low enough that listing tensors is harmless.
-const MAX_LAYERS: usize = 4096;
-/// Largest single size accepted: token ids and tensor sides fit 31 bits.
-const MAX_SIZE: usize = i32::MAX as usize;
-/// Most parameters accepted: what a flat f32 buffer of 2^48 bytes holds.
-const MAX_PARAMETERS: usize = 1 << 46;
 
 impl ModelSpec {
     /// Reads `config.json` of a model directory.
@@ -61,14 +61,6 @@ impl ModelSpec {
         write_json(&dir.join(CONFIG_FILE), &Value::Object(self.to_config(dtype, bos, eos)))
     }
 
-    /// Checks sizes and constants against each other; a spec read from a file has passed.
-    ///
-    /// # Errors
-    /// The first impossible value, by its name in `config.json`.
-    pub fn check(&self) -> Result<(), ModelError> {
-        self.first_fault().map_or(Ok(()), |fault| Err(ModelError::BadInput(fault)))
-    }
-
     fn parse(fields: &Fields<'_>) -> Result<Self, ModelError> {
         let facts = family(fields)?;
         refuse_unsupported(fields)?;
@@ -95,58 +87,6 @@ impl ModelSpec {
             Some(fault) => Err(ModelError::bad_file(fields.path, fault)),
             None => Ok(spec),
         }
-    }
-
-    fn first_fault(&self) -> Option<String> {
-        let sizes = [
-            ("vocab_size", self.vocab_size, MAX_SIZE),
-            ("hidden_size", self.width, MAX_SIZE),
-            ("num_hidden_layers", self.layers, MAX_LAYERS),
-            ("num_attention_heads", self.heads, MAX_SIZE),
-            ("num_key_value_heads", self.kv_heads, MAX_SIZE),
-            ("head_dim", self.head_dim, MAX_SIZE),
-            ("intermediate_size", self.ffn, MAX_SIZE),
-            ("max_position_embeddings", self.context, MAX_SIZE),
-        ];
-        if let Some((key, value, most)) =
-            sizes.into_iter().find(|(_, value, most)| !(1..=*most).contains(value))
-        {
-            return Some(format!("`{key}` is {value}, expected an integer from 1 to {most}"));
-        }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return Some(format!(
-                "`num_key_value_heads` is {}, expected a divisor of `num_attention_heads` = {}",
-                self.kv_heads, self.heads
-            ));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Some(format!(
-                "`head_dim` is {}, expected an even number (rope turns pairs)",
-                self.head_dim
-            ));
-        }
-        if !(self.norm_eps > 0.0 && self.norm_eps.is_finite()) {
-            return Some(format!("`rms_norm_eps` is {}, expected a positive number", self.norm_eps));
-        }
-        match self.checked_parameters() {
-            Some(count) if count <= MAX_PARAMETERS => None,
-            _ => Some(format!(
-                "`hidden_size` {}, `intermediate_size` {}, `num_attention_heads` {}, `head_dim` {}, `vocab_size` {} and \
-                 `num_hidden_layers` {} together ask for more than {MAX_PARAMETERS} parameters; check the sizes",
-                self.width, self.ffn, self.heads, self.head_dim, self.vocab_size, self.layers
-            )),
-        }
-    }
-
-    /// An upper bound of [`ModelSpec::parameters`] that cannot overflow.
-    fn checked_parameters(&self) -> Option<usize> {
-        let q_width = self.heads.checked_mul(self.head_dim)?;
-        let attention = self.width.checked_add(1)?.checked_mul(q_width.checked_mul(4)?)?;
-        let mlp = self.width.checked_mul(self.ffn)?.checked_mul(3)?;
-        let norms = self.width.checked_mul(2)?.checked_add(self.head_dim.checked_mul(2)?)?;
-        let layer = attention.checked_add(mlp)?.checked_add(norms)?;
-        let embedding = self.vocab_size.checked_add(1)?.checked_mul(self.width)?.checked_mul(2)?;
-        layer.checked_mul(self.layers)?.checked_add(embedding)
     }
 
     fn to_config(&self, dtype: Dtype, bos: Option<u32>, eos: &[u32]) -> Map<String, Value> {
@@ -182,173 +122,6 @@ impl ModelSpec {
             Family::Qwen2 | Family::Qwen3 => put("use_sliding_window", json!(false)),
         };
         map
-    }
-}
-
-/// What a family's name implies, and what transformers assumes where a key is absent.
-struct FamilyFacts {
-    family: Family,
-    model_type: &'static str,
-    architecture: &'static str,
-    qkv_bias: bool,
-    qk_norm: bool,
-    kv_heads: Option<usize>,
-    head_dim: Option<usize>,
-    context: usize,
-    window: Option<usize>,
-}
-
-const FAMILIES: [FamilyFacts; 4] = [
-    FamilyFacts {
-        family: Family::Llama,
-        model_type: "llama",
-        architecture: "LlamaForCausalLM",
-        qkv_bias: false,
-        qk_norm: false,
-        kv_heads: None,
-        head_dim: None,
-        context: 2048,
-        window: None,
-    },
-    FamilyFacts {
-        family: Family::Mistral,
-        model_type: "mistral",
-        architecture: "MistralForCausalLM",
-        qkv_bias: false,
-        qk_norm: false,
-        kv_heads: Some(8),
-        head_dim: None,
-        context: 4096 * 32,
-        window: Some(4096),
-    },
-    FamilyFacts {
-        family: Family::Qwen2,
-        model_type: "qwen2",
-        architecture: "Qwen2ForCausalLM",
-        qkv_bias: true,
-        qk_norm: false,
-        kv_heads: Some(32),
-        head_dim: None,
-        context: 32768,
-        window: Some(4096),
-    },
-    FamilyFacts {
-        family: Family::Qwen3,
-        model_type: "qwen3",
-        architecture: "Qwen3ForCausalLM",
-        qkv_bias: false,
-        qk_norm: true,
-        kv_heads: Some(32),
-        head_dim: Some(128),
-        context: 32768,
-        window: Some(4096),
-    },
-];
-
-impl FamilyFacts {
-    fn of(family: Family) -> &'static Self {
-        let at = match family {
-            Family::Llama => 0,
-            Family::Mistral => 1,
-            Family::Qwen2 => 2,
-            Family::Qwen3 => 3,
-        };
-        &FAMILIES[at]
-    }
-}
-
-/// `config.json` of a directory as a JSON object.
-pub(crate) fn read_config(dir: &Path) -> Result<Map<String, Value>, ModelError> {
-    let path = dir.join(CONFIG_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse_object(&path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ModelError::bad_file(
-            path,
-            "not found; a model directory holds config.json, model.safetensors and tokenizer.json",
-        )),
-        Err(error) => Err(ModelError::io(path, error)),
-    }
-}
-
-/// The text of a file as a JSON object.
-pub(crate) fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, ModelError> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => {
-            Err(ModelError::bad_file(path, format!("expected a JSON object, found {}", brief(&other))))
-        }
-        Err(error) => Err(ModelError::bad_file(path, format!("is not valid JSON: {error}"))),
-    }
-}
-
-/// Writes pretty-printed JSON and a final newline.
-pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ModelError> {
-    let text = format!("{value:#}\n");
-    std::fs::write(path, text).map_err(|error| ModelError::io(path, error))
-}
-
-/// A value for an error message, cut where long.
-fn brief(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 {
-        text
-    } else {
-        format!("{}...", text.chars().take(60).collect::<String>())
-    }
-}
-
-/// The object of a `config.json` and where it came from.
-struct Fields<'a> {
-    path: &'a Path,
-    map: &'a Map<String, Value>,
-}
-
-impl Fields<'_> {
-    /// A present, non-null value.
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn error(&self, key: &str, found: &Value, expected: &str) -> ModelError {
-        ModelError::bad_file(self.path, format!("`{key}` is {}, expected {expected}", brief(found)))
-    }
-
-    fn size(&self, key: &str) -> Result<usize, ModelError> {
-        self.optional_size(key)?.ok_or_else(|| {
-            ModelError::bad_file(self.path, format!("`{key}` is missing, expected a positive integer"))
-        })
-    }
-
-    fn optional_size(&self, key: &str) -> Result<Option<usize>, ModelError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_u64().and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0) {
-            Some(size) => Ok(Some(size)),
-            None => Err(self.error(key, value, "a positive integer")),
-        }
-    }
-
-    fn positive(&self, key: &str) -> Result<Option<f64>, ModelError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_f64().filter(|number| number.is_finite() && *number > 0.0) {
-            Some(number) => Ok(Some(number)),
-            None => Err(self.error(key, value, "a positive number")),
-        }
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, ModelError> {
-        match self.get(key) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(self.error(key, other, "true or false")),
-        }
-    }
-
-    fn object(&self, key: &str) -> Result<Option<Fields<'_>>, ModelError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(Fields { path: self.path, map })),
-            Some(other) => Err(self.error(key, other, "an object")),
-        }
     }
 }
 

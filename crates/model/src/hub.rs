@@ -4,7 +4,8 @@
 //! A revision that is complete in the cache is used as it is, without asking the network: the same
 //! command gives the same model until another revision is named or the cache is cleared.
 
-use std::ffi::OsString;
+mod settings;
+
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
@@ -14,54 +15,7 @@ use serde_json::Value;
 use crate::ModelError;
 use crate::config::{CONFIG_FILE, parse_object};
 use crate::weights::{INDEX_FILE, WEIGHTS_FILE};
-
-/// Where the hub is, where its cache is, and who asks.
-#[derive(Debug, Clone)]
-pub struct HubSettings {
-    /// Address of the hub, without a slash at the end.
-    pub endpoint: String,
-    /// Folder of the cache.
-    pub cache: PathBuf,
-    /// Access token, for gated and private models.
-    pub token: Option<String>,
-    /// Use the cache only.
-    pub offline: bool,
-    /// How often a broken transfer is taken up again.
-    pub retries: usize,
-    /// Show a progress bar on stderr.
-    pub progress: bool,
-}
-
-impl HubSettings {
-    /// The settings the hub's own tools read from the environment: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
-    /// `HF_TOKEN` (else the file `HF_TOKEN_PATH`, else `token` under `HF_HOME`), `HF_HUB_OFFLINE`.
-    pub fn from_env() -> Self {
-        Self::from_lookup(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-    }
-
-    /// As [`HubSettings::from_env`], with the environment given.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        let text = |name| lookup(name).and_then(|value| value.into_string().ok());
-        let home = lookup("HF_HOME").map_or_else(|| default_home(lookup), PathBuf::from);
-        let token_file = lookup("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
-        let on = |value: String| matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
-        Self {
-            endpoint: text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
-            cache: lookup("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
-            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-            offline: text("HF_HUB_OFFLINE").is_some_and(on),
-            retries: 3,
-            progress: true,
-        }
-    }
-}
-
-fn default_home(lookup: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
-    let cache = lookup("XDG_CACHE_HOME").map(PathBuf::from);
-    let user = || lookup("HOME").or_else(|| lookup("USERPROFILE")).map_or_else(PathBuf::new, PathBuf::from);
-    cache.unwrap_or_else(|| user().join(".cache")).join("huggingface")
-}
+pub use settings::HubSettings;
 
 /// The directory of a model: `model` itself where it is one, else the hub's model of that name at `revision`
 /// (`main` by default), downloaded where the cache lacks it. `offline` forbids the network, as `HF_HUB_OFFLINE` does.

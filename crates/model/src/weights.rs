@@ -1,97 +1,29 @@
 //! Weights on disk: safetensors in Hugging Face layout, one file or shards, f32, bf16 or f16.
 
+mod dtype;
+mod side_files;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::{SafeTensorError, TensorView, View};
 use safetensors::{Dtype as StoredDtype, SafeTensors};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{CONFIG_FILE, parse_object, read_config, write_json};
+use crate::config::{CONFIG_FILE, parse_object};
 use crate::params::Layout;
 use crate::spec::TensorSpec;
 use crate::{ModelError, ModelSpec, Params};
+pub use dtype::Dtype;
+pub use side_files::{copy_config, copy_side_files};
 
 /// File name of weights in a single file.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// File name of the index of sharded weights.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-
-/// Number format of weights in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// IEEE single.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half.
-    F16,
-}
-
-impl Dtype {
-    /// As `config.json` spells it.
-    pub fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-            Self::F16 => "float16",
-        }
-    }
-
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-
-    fn stored(self) -> StoredDtype {
-        match self {
-            Self::F32 => StoredDtype::F32,
-            Self::Bf16 => StoredDtype::BF16,
-            Self::F16 => StoredDtype::F16,
-        }
-    }
-
-    fn read(stored: StoredDtype) -> Option<Self> {
-        [Self::F32, Self::Bf16, Self::F16].into_iter().find(|dtype| dtype.stored() == stored)
-    }
-
-    fn decode(self, bytes: &[u8], out: &mut [f32]) {
-        match self {
-            Self::F32 => {
-                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = f32::from_le_bytes(*raw);
-                }
-            }
-            Self::Bf16 => {
-                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = bf16::from_le_bytes(*raw).to_f32();
-                }
-            }
-            Self::F16 => {
-                for (value, raw) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = f16::from_le_bytes(*raw).to_f32();
-                }
-            }
-        }
-    }
-
-    fn encode(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Self::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::Bf16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
-            Self::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        }
-    }
-}
 
 /// Reads the weights of a model directory: `model.safetensors`, or the shards its index names.
 ///
@@ -135,58 +67,6 @@ pub fn save_params(dir: &Path, params: &Params, dtype: Dtype) -> Result<(), Mode
         SafeTensorError::IoError(source) => ModelError::io(&path, source),
         other => ModelError::bad_file(&path, format!("cannot be written: {other}")),
     })
-}
-
-/// Copies what stands beside the weights of a model directory (tokenizer, chat template, generation settings) into
-/// another. `config.json` is not among it: see [`copy_config`].
-///
-/// # Errors
-/// A file that cannot be read or written.
-pub fn copy_side_files(from: &Path, to: &Path) -> Result<(), ModelError> {
-    for name in SIDE_FILES {
-        let (source, target) = (from.join(name), to.join(name));
-        if source.is_file() && !same_file(&source, &target) {
-            std::fs::copy(&source, &target).map_err(|error| ModelError::io(&target, error))?;
-        }
-    }
-    Ok(())
-}
-
-/// Copies `config.json` with every field it has; only the number format of the weights is set anew.
-///
-/// # Errors
-/// A file that cannot be read or written.
-pub fn copy_config(from: &Path, to: &Path, dtype: Dtype) -> Result<(), ModelError> {
-    let mut map = read_config(from)?;
-    let key = if map.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-    for key in ["torch_dtype", "dtype"]
-        .into_iter()
-        .filter(|name| *name == key || map.contains_key(*name))
-        .collect::<Vec<_>>()
-    {
-        map.insert(key.to_owned(), Value::from(dtype.torch_name()));
-    }
-    write_json(&to.join(CONFIG_FILE), &Value::Object(map))
-}
-
-/// Files beside the weights that make a directory complete.
-const SIDE_FILES: [&str; 12] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "generation_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "LICENSE",
-    "NOTICE",
-];
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The safetensors files of a directory: the single file, else those of the index, in order of name.
