@@ -96,7 +96,7 @@ mod tests {
     fn questions(count: u32, per_step: usize) -> Questions {
         let mut settings = testing::rl_settings();
         settings.rollout.questions_per_step = per_step;
-        Questions::new(testing::sums(count), &settings, &testing::Chars::default()).unwrap()
+        Questions::new(testing::sums(count), &settings, &testing::Chars).unwrap()
     }
 
     fn indices(questions: &Questions, step: u32) -> Vec<u32> {
@@ -121,8 +121,7 @@ mod tests {
     fn a_step_needs_enough_questions_and_short_enough_prompts() {
         let mut settings = testing::rl_settings();
         settings.rollout.questions_per_step = 3;
-        let new =
-            |settings: &RlSettings| Questions::new(testing::sums(2), settings, &testing::Chars::default());
+        let new = |settings: &RlSettings| Questions::new(testing::sums(2), settings, &testing::Chars);
         let message = new(&settings).unwrap_err().to_string();
         assert!(message.contains("rollout.questions_per_step = 3"), "{message}");
         settings.rollout.questions_per_step = 1;

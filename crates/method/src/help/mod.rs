@@ -134,3 +134,85 @@ fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Language, settin
         Err(reason) => Guided::plain(attempt, Help::Rejected { reply, reason }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::help::feedback::FormatFault;
+    use crate::observer::Silent;
+    use crate::rollout::Asked;
+    use crate::testing::{self, Bigram, Chars, ScriptedTeacher};
+    use std::sync::Arc;
+
+    fn group(index: u32, texts: &[&str]) -> Group<Attempt> {
+        let question = testing::sums(index + 1).remove(index as usize);
+        let rows = texts.iter().enumerate().map(|(sample, text)| {
+            let mut attempt = testing::attempt(text);
+            attempt.key.question = index;
+            attempt.key.sample = sample as u32;
+            attempt
+        });
+        let asked = Asked { question, prompt: vec![2, 5].into() };
+        Group { rows: rows.collect(), asked: Arc::new(asked) }
+    }
+
+    fn help_with(groups: Vec<Group<Attempt>>, settings: &RlSettings) -> (Vec<Group<Guided>>, HelpReport) {
+        let (mut student, mut teacher) = (Bigram::default(), ScriptedTeacher);
+        let mut room = Classroom {
+            student: &mut student,
+            language: &Chars,
+            teacher: Some(&mut teacher),
+            reference: None,
+        };
+        help(&mut room, groups, 1, settings, &mut Silent).unwrap()
+    }
+
+    fn all_guided() -> RlSettings {
+        let mut settings = testing::rl_settings();
+        settings.guidance.gamma.start = 1.0;
+        settings
+    }
+
+    #[test]
+    fn only_attempts_that_ended_by_themselves_are_eligible() {
+        let texts = ["\\boxed{2}<end>", "\\boxed{2}", "a<end>b<end>", "", "<end>"];
+        let (groups, report) = help_with(vec![group(1, &texts)], &all_guided());
+        assert_eq!((report.eligible, report.chosen, report.gamma), (2, 2, 1.0));
+        let asked: Vec<bool> = groups[0].rows.iter().map(|row| row.help != Help::NotChosen).collect();
+        assert_eq!(asked, [true, false, false, false, true]);
+    }
+
+    #[test]
+    fn replies_find_their_rows_and_rejected_ones_change_nothing() {
+        let first = group(0, &["\\boxed{1}<end>", "cut off", "x<end>"]);
+        let second = group(2, &["y<end>", "\\boxed{4}<end>"]);
+        let (groups, report) = help_with(vec![first, second], &all_guided());
+        assert_eq!(report.chosen, 4);
+        let texts =
+            |group: &Group<Guided>| group.rows.iter().map(|row| Chars.decode(&row.ids())).collect::<Vec<_>>();
+        assert_eq!(texts(&groups[0]), ["\\boxed{1}\n\nHm.\n\n\\boxed{0}", "cut off", "x"]);
+        assert_eq!(texts(&groups[1]), ["y\n\nHm.\n\n\\boxed{4}", "\\boxed{4}\n\nHm.\n\n\\boxed{4}"]);
+        let reason = Rejection::BadFormat(FormatFault::MissingTag);
+        assert_eq!(groups[0].rows[2].help, Help::Rejected { reply: "Fine!".into(), reason });
+        assert_eq!(
+            groups[0].rows[2].tokens,
+            Guided::plain(testing::attempt("x<end>"), Help::NotChosen).tokens
+        );
+    }
+
+    #[test]
+    fn pi_old_of_the_teachers_tokens_is_the_students_view_of_the_whole_trajectory() {
+        let mut settings = all_guided();
+        let old = |settings: &RlSettings| {
+            let (groups, _) = help_with(vec![group(0, &["ab<end>"])], settings);
+            groups[0].rows[0].tokens.iter().map(|token| token.old_logprob).collect::<Vec<_>>()
+        };
+        let uniform = -(testing::VOCAB as f32).ln();
+        let scored = old(&settings);
+        assert_eq!(scored[..2], [Some(-1.0); 2], "the student's own are as recorded while sampling");
+        let close = |a: &Option<f32>| (a.unwrap() - uniform).abs() < 1e-5;
+        assert!(scored[2..].iter().all(close), "{scored:?}");
+        settings.run.log_logprobs = false;
+        assert!(old(&settings)[2..].iter().all(Option::is_none), "not asked for, not paid for");
+    }
+}

@@ -154,13 +154,8 @@ mod tests {
         let all = replies(&mut model, &settings, &[request("2")]);
         assert_eq!(all, [Reply::Truncated { text: "hm".into(), tokens: 2 }]);
 
-        let ask = |response: &str| {
-            Chars
-                .prompt_ids(&PromptSet::load("reasoning").unwrap().messages("1+1=?", response))
-                .unwrap()
-                .len()
-        };
-        settings.guidance.max_teacher_prompt_tokens = ask("2");
+        let messages = PromptSet::load("reasoning").unwrap().messages("1+1=?", "2");
+        settings.guidance.max_teacher_prompt_tokens = Chars.prompt_ids(&messages).unwrap().len();
         let all = replies(&mut model, &settings, &[request("22"), request("2")]);
         assert_eq!(all[0], Reply::PromptTooLong);
         assert_eq!(all[1], Reply::Truncated { text: "hm".into(), tokens: 2 });
