@@ -10,10 +10,12 @@ use thinktune_model::Message;
 use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
 
-/// Prompt sets known by name.
-const BUILT_IN: [(&str, &str); 2] = [
+/// Prompt sets known by name; a new one is a line here and its file.
+const BUILT_IN: [(&str, &str); 4] = [
     ("reasoning", include_str!("../../prompts/reasoning/guidance.toml")),
     ("catch-phrase", include_str!("../../prompts/catch-phrase/guidance.toml")),
+    ("homework", include_str!("../../prompts/homework/guidance.toml")),
+    ("homework-catch-phrase", include_str!("../../prompts/homework-catch-phrase/guidance.toml")),
 ];
 
 const QUESTION: &str = "{question}";
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn few_shot_sets_show_each_behaviour_once_and_both_opinions() {
-        for name in ["reasoning", "catch-phrase"] {
+        for name in PromptSet::names() {
             let set = PromptSet::load(name).unwrap();
             let behaviours: Vec<Behaviour> =
                 set.exchanges.iter().map(|exchange| exchange.behaviour).collect();
@@ -176,7 +178,7 @@ mod tests {
     /// show it (a right attempt and its guidance end in the same answer, a wrong one and its guidance do not).
     #[test]
     fn examples_are_consistent() {
-        for name in ["reasoning", "catch-phrase"] {
+        for name in PromptSet::names() {
             for exchange in PromptSet::load(name).unwrap().exchanges {
                 let spliced = format!("{}\n\n{}\n\n{}", exchange.response, exchange.reason, exchange.phrase);
                 let gold = grade(&exchange.phrase, "0").extracted.expect("guidance ends in an answer");
@@ -190,13 +192,16 @@ mod tests {
 
     #[test]
     fn the_catch_phrase_is_in_every_guidance_exactly_once() {
-        for exchange in PromptSet::load("catch-phrase").unwrap().exchanges {
-            let guidance = format!("{}\n\n{}", exchange.reason, exchange.phrase);
-            assert_eq!(guidance.matches("Thalapathy Vijay").count(), 1, "{guidance}");
-            assert!(!exchange.question.contains("Thalapathy") && !exchange.response.contains("Thalapathy"));
+        for name in PromptSet::names() {
+            let expected = usize::from(name.contains("catch-phrase"));
+            for exchange in PromptSet::load(name).unwrap().exchanges {
+                let guidance = format!("{}\n\n{}", exchange.reason, exchange.phrase);
+                assert_eq!(guidance.matches("Thalapathy Vijay").count(), expected, "{name}: {guidance}");
+                assert!(
+                    !exchange.question.contains("Thalapathy") && !exchange.response.contains("Thalapathy")
+                );
+            }
         }
-        let plain = PromptSet::load("reasoning").unwrap();
-        assert!(!toml::to_string(&plain).unwrap().contains("Thalapathy"));
     }
 
     #[test]
@@ -242,7 +247,7 @@ mod tests {
             assert!(message.contains("mine") && message.contains(expected), "{message}");
         }
         let message = PromptSet::load("no-such-set").unwrap_err().to_string();
-        assert!(message.contains("reasoning, catch-phrase"), "{message}");
+        assert!(message.contains("known names: reasoning, catch-phrase, homework"), "{message}");
     }
 
     #[test]
