@@ -2,17 +2,28 @@
 //! time: the same function computes a token's output in prefill, in decoding and in training, so the
 //! bits are equal. No T x T matrix is kept; the backward pass recomputes the weights from the saved
 //! log-sum-exp.
+//!
+//! Keys lie in blocks of [`LANES`] positions, component by component, so that the scores of a block are
+//! one vector: a fixed chain of multiply-adds over the components, whatever the instruction set.
 
 use crate::isa::multiversion;
-use crate::math::{axpy, dot, exp, max, sum};
+use crate::math::{axpy, exp, max, sum};
 
-/// Keys and values of consecutive positions, `[len, K * d]` each.
+/// Positions of a block of keys.
+pub const LANES: usize = 16;
+
+/// Components of the output summed at a time.
+const BLOCK: usize = 32;
+
+/// Keys and values of consecutive positions.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
-    /// Keys, after rope.
+    /// Keys, after rope: `[ceil(len / 16), K, d, 16]`, see [`push_keys`]. Positions beyond `len` are not read.
     pub keys: &'a [f32],
-    /// Values.
+    /// Values: `[len, K * d]`, possibly longer.
     pub values: &'a [f32],
+    /// Number of positions.
+    pub len: usize,
 }
 
 /// Head counts and width.
@@ -27,10 +38,10 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// The key/value head that a query head reads.
+    /// Query heads that read one key/value head.
     #[inline(always)]
-    fn kv_of(&self, head: usize) -> usize {
-        head / (self.query / self.kv)
+    fn group(&self) -> usize {
+        self.query / self.kv
     }
 
     /// 1 / sqrt(d).
@@ -38,6 +49,51 @@ impl Heads {
     fn scale(&self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }
+}
+
+/// Appends rows of width K d to `blocks`, `[ceil(len / 16), K * d, 16]`, that holds `len` positions so far.
+///
+/// # Shapes
+/// `rows`: `[T, stride]`.
+pub fn push_keys(blocks: &mut Vec<f32>, len: usize, rows: &[f32], stride: usize) {
+    for (position, row) in (len..).zip(rows.chunks_exact(stride)) {
+        let lane = position % LANES;
+        if lane == 0 {
+            blocks.resize(blocks.len() + LANES * stride, 0.0);
+        }
+        let from = blocks.len() - LANES * stride;
+        for (slot, x) in blocks[from..].iter_mut().skip(lane).step_by(LANES).zip(row) {
+            *slot = *x;
+        }
+    }
+}
+
+/// Dot products of `q` with the 16 rows of one block of one head, `[d, 16]`, in two chains.
+#[inline(always)]
+fn block_dots(q: &[f32], block: &[f32]) -> [f32; LANES] {
+    let (mut even, mut odd) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let (rows, _) = block.as_chunks::<LANES>();
+    let (pairs, last_rows) = rows.as_chunks::<2>();
+    let (q_pairs, last_q) = q.as_chunks::<2>();
+    for (pair, q) in pairs.iter().zip(q_pairs) {
+        for i in 0..LANES {
+            even[i] = q[0].mul_add(pair[0][i], even[i]);
+            odd[i] = q[1].mul_add(pair[1][i], odd[i]);
+        }
+    }
+    for (row, q) in last_rows.iter().zip(last_q) {
+        for i in 0..LANES {
+            even[i] = q.mul_add(row[i], even[i]);
+        }
+    }
+    std::array::from_fn(|i| even[i] + odd[i])
+}
+
+/// Blocks of one key/value head.
+#[inline(always)]
+fn head_blocks(blocks: &[f32], heads: Heads, kv_head: usize) -> impl Iterator<Item = &[f32]> {
+    let (size, at) = (LANES * heads.dim, kv_head * LANES * heads.dim);
+    blocks.chunks_exact(heads.kv * size).map(move |block| &block[at..at + size])
 }
 
 multiversion! {
@@ -48,77 +104,102 @@ multiversion! {
     pub fn attend(
         q: &[f32], spans: &[Span<'_>], heads: Heads, scores: &mut Vec<f32>, out: &mut [f32], lse: &mut [f32],
     ) {
-        let (dim, stride, scale) = (heads.dim, heads.kv * heads.dim, heads.scale());
+        let (dim, scale) = (heads.dim, heads.scale());
+        let total_len: usize = spans.iter().map(|span| span.len).sum();
+        scores.resize(total_len + LANES, 0.0);
         for head in 0..heads.query {
             let q = &q[head * dim..(head + 1) * dim];
-            let offset = heads.kv_of(head) * dim;
-            scores.clear();
+            let kv_head = head / heads.group();
+            let mut from = 0;
             for span in spans {
-                let from = scores.len();
-                scores.resize(from + span.keys.len() / stride, 0.0);
-                for (score, key) in scores[from..].iter_mut().zip(span.keys.chunks_exact(stride)) {
-                    *score = dot(q, &key[offset..offset + dim]) * scale;
+                let blocks = head_blocks(span.keys, heads, kv_head).take(span.len.div_ceil(LANES));
+                for (index, block) in blocks.enumerate() {
+                    let dots = block_dots(q, block);
+                    // what a block holds beyond the span is overwritten by the next, or left out below
+                    let scores = &mut scores[from + index * LANES..][..LANES];
+                    for i in 0..LANES {
+                        scores[i] = dots[i] * scale;
+                    }
                 }
+                from += span.len;
             }
-            let (max, total) = softmax_in_place(scores);
+            let weights = &mut scores[..total_len];
+            let (max, total) = softmax(weights);
             let inverse = 1.0 / total;
             let out = &mut out[head * dim..(head + 1) * dim];
             for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-                weigh_values(scores, spans, stride, offset + block * BLOCK, inverse, out);
+                weigh_values(weights, spans, heads, kv_head * dim + block * BLOCK, inverse, out);
             }
             lse[head] = max + total.ln();
         }
     }
 }
 
-/// Components of the output summed at a time.
-const BLOCK: usize = 32;
+/// Replaces scores by exp(score - max); returns max and the sum.
+#[inline(always)]
+fn softmax(scores: &mut [f32]) -> (f32, f32) {
+    let max = max(scores);
+    for score in scores.iter_mut() {
+        *score = exp(*score - max);
+    }
+    (max, sum(scores))
+}
 
 /// out = inverse * sum_j weight_j value_j, for up to [`BLOCK`] components from `offset` on.
 #[inline(always)]
 fn weigh_values(
     weights: &[f32],
     spans: &[Span<'_>],
-    stride: usize,
+    heads: Heads,
     offset: usize,
     inverse: f32,
     out: &mut [f32],
 ) {
-    let width = out.len();
-    let mut sums = [0.0f32; BLOCK];
+    let stride = heads.kv * heads.dim;
+    if out.len() == BLOCK {
+        let (low, high) = weigh_block(weights, spans, stride, offset);
+        for i in 0..LANES {
+            out[i] = low[i] * inverse;
+            out[LANES + i] = high[i] * inverse;
+        }
+        return;
+    }
+    out.fill(0.0);
     let mut from = 0;
     for span in spans {
-        let count = span.values.len() / stride;
-        let rows = weights[from..from + count].iter().zip(span.values.chunks_exact(stride));
-        if width == BLOCK {
-            // the whole block stays in registers
-            for (weight, value) in rows {
-                let value = &value[offset..offset + BLOCK];
-                for i in 0..BLOCK {
-                    sums[i] = weight.mul_add(value[i], sums[i]);
-                }
-            }
-        } else {
-            for (weight, value) in rows {
-                axpy(*weight, &value[offset..offset + width], &mut sums[..width]);
-            }
+        let rows = weights[from..from + span.len].iter().zip(span.values.chunks_exact(stride));
+        for (weight, value) in rows {
+            axpy(*weight, &value[offset..offset + out.len()], out);
         }
-        from += count;
+        from += span.len;
     }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = sum * inverse;
+    for x in out {
+        *x *= inverse;
     }
 }
 
-/// Replaces scores by exp(score - max); returns max and the sum.
+/// A whole block of [`weigh_values`], in two vectors that stay in registers.
 #[inline(always)]
-fn softmax_in_place(scores: &mut [f32]) -> (f32, f32) {
-    let max = max(scores);
-    for score in scores.iter_mut() {
-        *score = exp(*score - max);
+fn weigh_block(
+    weights: &[f32],
+    spans: &[Span<'_>],
+    stride: usize,
+    offset: usize,
+) -> ([f32; LANES], [f32; LANES]) {
+    let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let mut from = 0;
+    for span in spans {
+        let rows = weights[from..from + span.len].iter().zip(span.values.chunks_exact(stride));
+        for (&weight, value) in rows {
+            let value = &value[offset..offset + BLOCK];
+            for i in 0..LANES {
+                low[i] = weight.mul_add(value[i], low[i]);
+                high[i] = weight.mul_add(value[LANES + i], high[i]);
+            }
+        }
+        from += span.len;
     }
-    let total = sum(scores);
-    (max, total)
+    (low, high)
 }
 
 /// Inputs of the backward pass of one sequence.
@@ -136,6 +217,19 @@ pub struct Saved<'a> {
     pub lse: &'a [f32],
 }
 
+/// Column block `at..at + width` of rows of width `stride`, in blocks of 16 rows, `[ceil(T / 16), width, 16]`.
+#[inline(always)]
+fn blocks_of_columns(rows: &[f32], stride: usize, at: usize, width: usize) -> Vec<f32> {
+    let mut blocks = vec![0.0; (rows.len() / stride).div_ceil(LANES) * LANES * width];
+    for (position, row) in rows.chunks_exact(stride).enumerate() {
+        let block = &mut blocks[position / LANES * LANES * width..];
+        for (i, x) in row[at..at + width].iter().enumerate() {
+            block[i * LANES + position % LANES] = *x;
+        }
+    }
+    blocks
+}
+
 multiversion! {
     /// Backward of [`attend`] over one whole sequence, for one key/value head:
     /// p = exp(q k scale - lse), dv += p do, ds = p (do . v - do . out) scale, dq += ds k, dk += ds q.
@@ -146,25 +240,36 @@ multiversion! {
         saved: Saved<'_>, d_out: &[f32], heads: Heads, kv_head: usize,
         dq: &mut [f32], dk: &mut [f32], dv: &mut [f32],
     ) {
-        let (dim, group, scale) = (heads.dim, heads.query / heads.kv, heads.scale());
+        let (dim, group, scale) = (heads.dim, heads.group(), heads.scale());
         let (q_stride, kv_stride) = (heads.query * dim, heads.kv * dim);
         let tokens = saved.lse.len() / heads.query;
-        let kv_at = |t: usize| t * kv_stride + kv_head * dim..t * kv_stride + (kv_head + 1) * dim;
+        let key_blocks = blocks_of_columns(saved.k, kv_stride, kv_head * dim, dim);
+        let value_blocks = blocks_of_columns(saved.v, kv_stride, kv_head * dim, dim);
+        let blocks = |blocks, t: usize| <[f32]>::chunks_exact(blocks, LANES * dim).take(t / LANES + 1);
+        let (mut weights, mut d_scores) = (vec![0.0f32; tokens + LANES], vec![0.0f32; tokens + LANES]);
         for t in 0..tokens {
             for g in 0..group {
                 let head = kv_head * group + g;
                 let at = t * q_stride + head * dim..t * q_stride + (head + 1) * dim;
                 let (q, out, d_out) = (&saved.q[at.clone()], &saved.out[at.clone()], &d_out[at]);
                 let lse = saved.lse[t * heads.query + head];
-                let delta = dot(d_out, out);
+                let delta = crate::math::dot(d_out, out);
+                let both = blocks(&key_blocks, t).zip(blocks(&value_blocks, t));
+                for (index, (keys, values)) in both.enumerate() {
+                    let (dots, d_weights) = (block_dots(q, keys), block_dots(d_out, values));
+                    let weights = &mut weights[index * LANES..][..LANES];
+                    let d_scores = &mut d_scores[index * LANES..][..LANES];
+                    for i in 0..LANES {
+                        weights[i] = exp(dots[i].mul_add(scale, -lse));
+                        d_scores[i] = weights[i] * (d_weights[i] - delta) * scale;
+                    }
+                }
                 let dq = &mut dq[(t * group + g) * dim..(t * group + g + 1) * dim];
                 for j in 0..=t {
-                    let (key, value) = (&saved.k[kv_at(j)], &saved.v[kv_at(j)]);
-                    let weight = exp(dot(q, key) * scale - lse);
-                    let d_score = weight * (dot(d_out, value) - delta) * scale;
-                    axpy(weight, d_out, &mut dv[j * dim..(j + 1) * dim]);
-                    axpy(d_score, key, dq);
-                    axpy(d_score, q, &mut dk[j * dim..(j + 1) * dim]);
+                    let key = &saved.k[j * kv_stride + kv_head * dim..][..dim];
+                    axpy(weights[j], d_out, &mut dv[j * dim..(j + 1) * dim]);
+                    axpy(d_scores[j], key, dq);
+                    axpy(d_scores[j], q, &mut dk[j * dim..(j + 1) * dim]);
                 }
             }
         }
@@ -182,10 +287,17 @@ mod tests {
         (0..count).map(|i| ((i * 7919 + seed * 104_729) % 199) as f32 / 100.0 - 1.0).collect()
     }
 
+    fn blocked(k: &[f32]) -> Vec<f32> {
+        let mut blocks = Vec::new();
+        push_keys(&mut blocks, 0, k, 6);
+        blocks
+    }
+
     fn forward(q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (mut out, mut lse, mut scratch) = (vec![0.0; q.len()], vec![0.0; TOKENS * 4], Vec::new());
         for t in 0..TOKENS {
-            let span = Span { keys: &k[..(t + 1) * 6], values: &v[..(t + 1) * 6] };
+            let keys = blocked(&k[..(t + 1) * 6]);
+            let span = Span { keys: &keys, values: v, len: t + 1 };
             let at = t * 12..(t + 1) * 12;
             attend(&q[at.clone()], &[span], HEADS, &mut scratch, &mut out[at], &mut lse[t * 4..(t + 1) * 4]);
         }
@@ -217,19 +329,33 @@ mod tests {
 
     #[test]
     fn cutting_the_cache_into_spans_does_not_change_a_bit() {
-        let (q, k, v) = (numbers(12, 1), numbers(30, 2), numbers(30, 3));
+        const LEN: usize = 50;
+        let (q, k, v) = (numbers(12, 1), numbers(LEN * 6, 2), numbers(LEN * 6, 3));
         let run = |cuts: &[usize]| {
-            let mut spans = Vec::new();
-            let mut from = 0;
-            for &to in cuts {
-                spans.push(Span { keys: &k[from * 6..to * 6], values: &v[from * 6..to * 6] });
-                from = to;
-            }
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            let keys: Vec<_> =
+                starts.zip(cuts).map(|(from, &to)| (blocked(&k[from * 6..to * 6]), from, to)).collect();
+            let spans: Vec<_> = keys
+                .iter()
+                .map(|(keys, from, to)| Span { keys, values: &v[from * 6..to * 6], len: to - from })
+                .collect();
             let (mut out, mut lse) = (vec![0.0; 12], vec![0.0; 4]);
             attend(&q, &spans, HEADS, &mut Vec::new(), &mut out, &mut lse);
             (out, lse)
         };
-        assert_eq!(run(&[5]), run(&[1, 3, 5]));
+        let whole = run(&[LEN]);
+        assert_eq!(run(&[1, 3, LEN]), whole);
+        assert_eq!(run(&[16, 17, 49, LEN]), whole);
+    }
+
+    #[test]
+    fn pushing_keys_one_by_one_or_together_is_the_same() {
+        let k = numbers(37 * 6, 2);
+        let mut blocks = Vec::new();
+        for (position, row) in k.chunks_exact(6).enumerate() {
+            push_keys(&mut blocks, position, row, 6);
+        }
+        assert_eq!(blocks, blocked(&k));
     }
 
     #[test]

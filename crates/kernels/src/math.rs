@@ -18,15 +18,21 @@ fn reduce(lanes: [f32; LANES]) -> f32 {
 #[inline(always)]
 pub fn max(a: &[f32]) -> f32 {
     let larger = |best: f32, x: f32| if x > best { x } else { best };
+    let (blocks, rest) = a.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    let blocks = a.chunks_exact(LANES);
-    let rest = blocks.remainder();
+    lanes[..rest.len()].copy_from_slice(rest);
+    // the rest goes in first, against -inf, so that a NaN in it is passed over as well
+    let mut best = [f32::NEG_INFINITY; LANES];
+    for i in 0..LANES {
+        best[i] = larger(best[i], lanes[i]);
+    }
     for block in blocks {
         for i in 0..LANES {
-            lanes[i] = larger(lanes[i], block[i]);
+            best[i] = larger(best[i], block[i]);
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &x| larger(best, x))
+    let eight: [f32; 8] = std::array::from_fn(|i| larger(best[i], best[i + 8]));
+    eight.iter().fold(f32::NEG_INFINITY, |best, &x| larger(best, x))
 }
 
 /// The sum in 16 interleaved chains, then a balanced tree.
@@ -84,7 +90,10 @@ pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to an integer
     let clamped = if x < -87.33 { -87.33 } else { x };
     let clamped = if clamped > 88.72 { 88.72 } else { clamped };
-    let n = clamped.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    // n as an integer, from the low bits of its shifted self: a cast would not vectorise
+    let n_int = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     // r = x - n ln 2, with ln 2 split in two so that the product is exact
     let r = n.mul_add(-0.693_359_4, clamped);
     let r = n.mul_add(2.121_944_4e-4, r);
@@ -94,9 +103,9 @@ pub fn exp(x: f32) -> f32 {
     }
     let p = p.mul_add(r * r, r) + 1.0;
     // 2^n in two factors, so that n = 128 does not overflow before p < 1 is multiplied in
-    let half = (n as i32) >> 1;
-    let power = |k: i32| f32::from_bits(((k + 127) << 23) as u32);
-    let value = p * power(half) * power(n as i32 - half);
+    let half = n_int >> 1;
+    let power = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
+    let value = p * power(half) * power(n_int.wrapping_sub(half));
     let value = if x < -87.33 { 0.0 } else { value };
     if x > 88.72 { f32::INFINITY } else { value }
 }

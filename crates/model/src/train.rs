@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype as StDtype, SafeTensors, TensorView};
 use thinktune_kernels::adamw::{Constants, adamw, sum_squares};
-use thinktune_kernels::attention::Span;
 use thinktune_kernels::head::Normaliser;
 
 use crate::decoder::backward::Gradients;
 use crate::decoder::weights::{EMBEDDING, head_name};
 use crate::decoder::{Activations, Decoder};
+use crate::generate::LayerCache;
 use crate::surface::{AdamW, TokenBatch, TokenScores, UpdateReport};
 use crate::{ModelError, Params};
 
@@ -96,12 +97,19 @@ fn layer_forward(
 ) {
     decoder.project(layer, positions, acts);
     let stride = decoder.spec().kv_heads * decoder.spec().head_dim;
-    let Activations { q, k, v, attention, lse, .. } = acts;
-    let (keys, values) = (&*k, &*v);
-    debug_assert_eq!(offsets.last(), Some(&positions.len()));
+    let caches: Vec<LayerCache> = offsets
+        .par_windows(2)
+        .map(|pair| {
+            let at = pair[0] * stride..pair[1] * stride;
+            let mut cache = LayerCache::default();
+            cache.extend(&acts.k[at.clone()], &acts.v[at], stride);
+            cache
+        })
+        .collect();
+    let Activations { q, attention, lse, .. } = acts;
     decoder.attend(q, attention, lse, |row, spans| {
-        let at = (row - positions[row]) * stride..(row + 1) * stride;
-        spans.push(Span { keys: &keys[at.clone()], values: &values[at] });
+        let sequence = offsets.partition_point(|&offset| offset <= row) - 1;
+        spans.push(caches[sequence].first(positions[row] + 1));
     });
     decoder.finish(layer, acts, out);
 }

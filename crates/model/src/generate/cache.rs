@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thinktune_kernels::attention::Span;
+use thinktune_kernels::attention::{LANES, Span, push_keys};
 
 use crate::decoder::{Activations, Decoder};
 use crate::surface::Prompt;
@@ -13,35 +13,60 @@ const SHORTEST_PREAMBLE: usize = 16;
 /// Keys and values of consecutive positions in every layer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Segment {
-    /// Per layer: keys and values, `[len, K d]` each.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    layers: Vec<LayerCache>,
+}
+
+/// Keys and values of one layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LayerCache {
+    /// `[ceil(len / 16), K d, 16]`
+    keys: Vec<f32>,
+    /// `[len, K d]`
+    values: Vec<f32>,
+    len: usize,
+}
+
+impl LayerCache {
+    /// Appends rows of keys and values, `[T, stride]`.
+    pub(crate) fn extend(&mut self, keys: &[f32], values: &[f32], stride: usize) {
+        push_keys(&mut self.keys, self.len, keys, stride);
+        self.values.extend_from_slice(values);
+        self.len += values.len() / stride;
+    }
+
+    /// All positions.
+    pub(crate) fn span(&self) -> Span<'_> {
+        self.first(self.len)
+    }
+
+    /// The first `len` positions.
+    pub(crate) fn first(&self, len: usize) -> Span<'_> {
+        Span { keys: &self.keys, values: &self.values, len }
+    }
+
+    fn truncate(&mut self, len: usize, stride: usize) {
+        self.keys.truncate(len.div_ceil(LANES) * LANES * stride);
+        self.values.truncate(len * stride);
+        self.len = len;
+    }
 }
 
 impl Segment {
     pub(crate) fn new(layers: usize) -> Self {
-        Self { layers: vec![(Vec::new(), Vec::new()); layers] }
+        Self { layers: vec![LayerCache::default(); layers] }
     }
 
-    pub(crate) fn extend(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
-        self.layers[layer].0.extend_from_slice(keys);
-        self.layers[layer].1.extend_from_slice(values);
+    pub(crate) fn layer(&self, layer: usize) -> &LayerCache {
+        &self.layers[layer]
     }
 
-    pub(crate) fn span(&self, layer: usize) -> Span<'_> {
-        let (keys, values) = &self.layers[layer];
-        Span { keys, values }
-    }
-
-    /// The first `positions` positions, where a position takes `stride` floats.
-    fn span_of_first(&self, layer: usize, positions: usize, stride: usize) -> Span<'_> {
-        let (keys, values) = &self.layers[layer];
-        Span { keys: &keys[..positions * stride], values: &values[..positions * stride] }
+    pub(crate) fn layer_mut(&mut self, layer: usize) -> &mut LayerCache {
+        &mut self.layers[layer]
     }
 
     fn truncate(&mut self, positions: usize, stride: usize) {
-        for (keys, values) in &mut self.layers {
-            keys.truncate(positions * stride);
-            values.truncate(positions * stride);
+        for layer in &mut self.layers {
+            layer.truncate(positions, stride);
         }
     }
 }
@@ -100,11 +125,11 @@ pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[
     decoder.embed(tokens, &mut acts.x);
     for layer in 0..spec.layers {
         decoder.project(layer, &positions, &mut acts);
-        segment.extend(layer, &acts.k, &acts.v);
+        segment.layer_mut(layer).extend(&acts.k, &acts.v, stride);
         let Activations { q, attention, lse, .. } = &mut acts;
         decoder.attend(q, attention, lse, |row, spans| {
-            spans.extend(preamble.map(|preamble| preamble.segment.span(layer)));
-            spans.push(segment.span_of_first(layer, row + 1, stride));
+            spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
+            spans.push(segment.layer(layer).first(row + 1));
         });
         decoder.finish(layer, &mut acts, &mut x);
         std::mem::swap(&mut acts.x, &mut x);

@@ -187,14 +187,14 @@ impl<'a> Lane<'a> {
             decoder.project(layer, &positions, acts);
             let new = acts.k.chunks_exact(stride).zip(acts.v.chunks_exact(stride));
             for (row, (keys, values)) in rows.iter_mut().zip(new) {
-                row.own.extend(layer, keys, values);
+                row.own.layer_mut(layer).extend(keys, values, stride);
             }
             let Activations { q, attention, lse, .. } = acts;
             let rows = &*rows;
             decoder.attend(q, attention, lse, |index, spans| {
-                spans.extend(preamble.map(|preamble| preamble.segment.span(layer)));
-                spans.push(rows[index].prefix.span(layer));
-                spans.push(rows[index].own.span(layer));
+                spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
+                spans.push(rows[index].prefix.layer(layer).span());
+                spans.push(rows[index].own.layer(layer).span());
             });
             decoder.finish(layer, acts, &mut x);
             std::mem::swap(&mut acts.x, &mut x);

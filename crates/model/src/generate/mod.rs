@@ -13,8 +13,7 @@ use std::sync::mpsc;
 
 use thinktune_kernels::gemm::Threads;
 
-pub(crate) use cache::Preamble;
-pub(crate) use cache::shared_preamble;
+pub(crate) use cache::{LayerCache, Preamble, shared_preamble};
 
 use crate::decoder::Decoder;
 use crate::memory::MachineMemory;
