@@ -134,14 +134,8 @@ fn raise(message: String) -> Result<Value, Error> {
 }
 
 fn raised(error: &Error) -> Option<&str> {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(Raised(message)) = inner.downcast_ref() {
-            return Some(message);
-        }
-        cause = inner.source();
-    }
-    None
+    let Raised(message) = error.source()?.downcast_ref()?;
+    Some(message)
 }
 
 fn explain(error: &Error) -> String {
