@@ -1,8 +1,8 @@
 //! Conversations and the Jinja template that turns one into text, as transformers would render it.
 //!
-//! Templates are written for Jinja2 under Python. What differs in `minijinja` is bridged in [`python`]
-//! (JSON, printing, trimming) and [`date`] (`strftime_now`, which answers from a pinned date so that a
-//! prompt does not change overnight).
+//! Templates are written for Jinja2 under Python. What differs in `minijinja` is bridged here: JSON, printing,
+//! trimming, and `strftime_now`, which answers from a pinned date ([`date`]) so that a prompt does not change
+//! overnight.
 
 pub mod date;
 mod python;

@@ -259,6 +259,16 @@ fn unwritable_places_are_named() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join(WEIGHTS_FILE)).unwrap();
+    let params = exact_params(spec(Family::Llama, true));
+    let message = save_params(dir.path(), &params, Dtype::F32).unwrap_err().to_string();
+    assert_says(&message, &[WEIGHTS_FILE, "No space left"]);
+}
+
+#[test]
 fn a_saved_copy_keeps_the_configuration_and_what_stands_beside_it() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config =
