@@ -140,7 +140,6 @@ pub struct LogprobsArgs {
 #[derive(Debug, Args)]
 pub struct HomeworkArgs {
     /// Folder to write to; made if need be
-    #[arg(long)]
     pub out: PathBuf,
     /// Seed of the generator
     #[arg(long, default_value_t = 1)]

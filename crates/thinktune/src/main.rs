@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
-        Command::Demo(_) => anyhow::bail!("the demo is not built yet"),
+        Command::Demo(args) => commands::demo::run(args, cli.common),
         Command::Train(args) => commands::train::run(args, cli.common),
         Command::Generate(args) => commands::generate::run(args, cli.common),
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),

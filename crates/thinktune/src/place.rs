@@ -87,8 +87,9 @@ impl Place {
     pub fn fetch(&self, offline: bool) -> anyhow::Result<PathBuf> {
         match self {
             Self::Folder(path) => Ok(path.clone()),
-            Self::Hub { name, revision } => Err(anyhow::anyhow!("not yet {name} {revision:?} {offline}"))
-                .with_context(|| format!("model {self}")),
+            Self::Hub { name, revision } => {
+                hub::resolve(name, revision.as_deref(), offline).with_context(|| format!("model {self}"))
+            }
         }
     }
 }

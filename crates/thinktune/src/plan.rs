@@ -10,6 +10,7 @@ use thinktune_method::settings::{
 };
 
 use crate::config::{self, Config, Init, Method, Task};
+use crate::failure::UsageError;
 use crate::place::{self, Place};
 
 /// A run, checked.
@@ -114,11 +115,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
 
 /// A section the method does not use is an error, except `[guidance]` under GRPO: comparing the two by
 /// `--set method=grpo` is what it is for.
-fn drop_unused_sections(
-    c: &mut Config,
-    method: Method,
-    notices: &mut Vec<String>,
-) -> Result<(), SettingError> {
+fn drop_unused_sections(c: &mut Config, method: Method, notices: &mut Vec<String>) -> Result<(), UsageError> {
     if method == Method::Sft {
         let run = c.run.clone().unwrap_or_default();
         let optimizer = c.optimizer.clone().unwrap_or_default();
@@ -142,9 +139,8 @@ fn drop_unused_sections(
     Ok(())
 }
 
-fn unused(key: &str, method: &str) -> Result<(), SettingError> {
-    let expected = format!("nothing: method {method} does not use it");
-    Err(SettingError { key: key.into(), value: "(set)".into(), expected })
+fn unused(key: &str, method: &str) -> Result<(), UsageError> {
+    Err(UsageError(format!("`{key}` is set, and method {method} does not use it; remove it")))
 }
 
 fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, String)> {
@@ -166,7 +162,7 @@ fn is_date(text: &str) -> bool {
         if number(year, 4, 1..=9999) && number(month, 2, 1..=12) && number(day, 2, 1..=31))
 }
 
-fn resolve_data(c: &mut Config, method: Method) -> Result<DataPlan, SettingError> {
+fn resolve_data(c: &mut Config, method: Method) -> anyhow::Result<DataPlan> {
     let data = c.data.get_or_insert_default();
     let kinds = if method == Method::Sft { "jsonl, gsm8k or homework" } else { "gsm8k or homework" };
     let task = required(data.task, "data.task", kinds)?;
@@ -242,9 +238,10 @@ fn resolve_rollout(c: &mut Config) -> RolloutSettings {
         questions_per_step: *rollout.questions_per_step.get_or_insert(128),
         group_size: *rollout.group_size.get_or_insert(5),
         temperature: *rollout.temperature.get_or_insert(1.0),
-        top_k: rollout.top_k,
-        top_p: *rollout.top_p.get_or_insert(1.0),
-        min_p: *rollout.min_p.get_or_insert(0.0),
+        // The method trains on the distribution it samples from; a truncated one is another.
+        top_k: None,
+        top_p: 1.0,
+        min_p: 0.0,
         max_prompt_tokens: *rollout.max_prompt_tokens.get_or_insert(512),
         max_response_tokens: *rollout.max_response_tokens.get_or_insert(1024),
     }
@@ -354,4 +351,82 @@ fn ensure(ok: bool, key: &str, value: impl ToString, expected: &str) -> Result<(
         return Ok(());
     }
     Err(SettingError { key: key.into(), value: value.to_string(), expected: expected.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn config_files(dir: &Path, out: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                config_files(&path, out);
+            } else {
+                assert_eq!(path.extension().unwrap(), "toml", "{}", path.display());
+                out.push(path);
+            }
+        }
+    }
+
+    /// Every shipped configuration makes a plan, once its model and data are there.
+    #[test]
+    fn every_shipped_configuration_resolves() {
+        let mut files = Vec::new();
+        config_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs"), &mut files);
+        assert!(files.len() >= 7, "{files:?}");
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data.jsonl");
+        std::fs::write(&data, "").unwrap();
+        for file in files {
+            let mut config = Config::load(&file, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            config.model.as_mut().unwrap().path = Some(place.path().display().to_string());
+            if let Some(path) = config.data.as_mut().and_then(|data| data.path.as_mut()) {
+                *path = data.display().to_string();
+            }
+            if let Some(teacher) = config.guidance.as_mut().and_then(|guidance| guidance.teacher.as_mut())
+                && teacher != "initial"
+            {
+                *teacher = place.path().display().to_string();
+            }
+            resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        }
+    }
+
+    /// The paper's configuration spells out every setting, and all but model, data and run are the defaults.
+    #[test]
+    fn the_defaults_are_the_papers_settings() {
+        let paper = include_str!("../../../configs/gsm8k-llama-3.2-3b.toml");
+        let data = tempfile::NamedTempFile::new().unwrap();
+        let path = format!("data.path={:?}", data.path().display().to_string());
+        let spelt_out = Config::parse(paper, &[path.clone()]).unwrap();
+        let bare = "method = 'thinktuning'\nmodel.path = 'meta-llama/Llama-3.2-3B-Instruct'\n\
+                    data.task = 'gsm8k'\nrun.steps = 58\nseed = 1\nout = 'runs/gsm8k-llama-3.2-3b'\n";
+        let mut defaults = resolve(Config::parse(bare, &[path]).unwrap()).unwrap().config;
+        let guidance = defaults.guidance.as_mut().unwrap();
+        guidance.horizon = Some(50);
+        let resolved = resolve(spelt_out.clone()).unwrap().config;
+        assert_eq!(resolved, spelt_out, "the file is complete");
+        assert_eq!(defaults, resolved);
+    }
+
+    /// The defaults that `thinktune settings` prints are those that are used.
+    #[test]
+    fn the_reference_tells_the_defaults() {
+        let data = tempfile::NamedTempFile::new().unwrap();
+        let given = [
+            "method=thinktuning".to_string(),
+            "model.path=org/name".into(),
+            "data.task=gsm8k".into(),
+            format!("data.path={:?}", data.path().display().to_string()),
+            "run.steps=3".into(),
+        ];
+        let mut told = Config::parse(config::REFERENCE, &given).unwrap();
+        let used = resolve(Config::parse("", &given).unwrap()).unwrap().config;
+        told.out = used.out.clone();
+        told.sft = None;
+        told.data = used.data.clone();
+        assert_eq!(used, told);
+    }
 }

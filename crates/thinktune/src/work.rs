@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use thinktune_method::act::questions::Questions;
 use thinktune_method::help::teacher::{LocalTeacher, Teacher};
-use thinktune_method::run::RunEnd;
+use thinktune_method::run::{RunEnd, run_rl};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
@@ -114,8 +115,8 @@ impl RlRun<'_> {
             teacher: teacher.as_mut().map(|teacher| teacher as &mut dyn Teacher),
             reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
         };
-        let _ = (&mut room, questions, folder, progress);
-        anyhow::bail!("not yet")
+        let questions = Questions::new(questions, settings, &self.student.codec)?;
+        Ok(run_rl(&mut room, &questions, settings, folder, progress)?)
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.

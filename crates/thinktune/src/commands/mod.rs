@@ -1,6 +1,6 @@
 //! One file per command.
 
-// pub mod demo;
+pub mod demo;
 pub mod dry_run;
 pub mod generate;
 pub mod homework;

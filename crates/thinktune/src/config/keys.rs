@@ -26,24 +26,28 @@ pub fn known_keys() -> Vec<String> {
 
 /// Fails on the first key that does not exist.
 pub fn check(table: &Table) -> Result<(), ConfigError> {
-    fn walk(prefix: &str, table: &Table, known: &[String]) -> Result<(), ConfigError> {
-        for (name, value) in table {
-            let key = format!("{prefix}{name}");
-            let section = format!("{key}.");
-            match value {
-                Value::Table(inner) if known.iter().any(|k| k.starts_with(&section)) => {
-                    walk(&section, inner, known)?;
-                }
-                _ if known.contains(&key) || known.iter().any(|k| k.starts_with(&section)) => {}
-                _ => {
-                    let nearest = nearest(&key, known);
-                    return Err(ConfigError::UnknownKey { key, value: value.to_string(), nearest });
-                }
-            }
+    let known = known_keys();
+    for (key, value) in leaves("", table) {
+        let section = format!("{key}.");
+        let exists = |name: &String| *name == key || name.starts_with(&section);
+        if !known.iter().any(exists) {
+            let nearest = nearest(&key, &known);
+            return Err(ConfigError::UnknownKey { key, value: value.to_string(), nearest });
         }
-        Ok(())
     }
-    walk("", table, &known_keys())
+    Ok(())
+}
+
+/// Dotted names and values of everything that is no section.
+fn leaves<'a>(prefix: &str, table: &'a Table) -> Vec<(String, &'a Value)> {
+    let leaf = |(name, value): (&String, &'a Value)| {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(inner) if !inner.is_empty() => leaves(&format!("{key}."), inner),
+            _ => vec![(key, value)],
+        }
+    };
+    table.iter().flat_map(leaf).collect()
 }
 
 /// Applies `key.path=value`. The value is TOML, or text where it is not; an empty one removes the key.

@@ -149,9 +149,6 @@ section!(
         questions_per_step: usize,
         group_size: usize,
         temperature: f32,
-        top_k: usize,
-        top_p: f32,
-        min_p: f32,
         max_prompt_tokens: usize,
         max_response_tokens: usize,
     }
@@ -280,11 +277,13 @@ fn expand_gamma(table: &mut Table) {
 fn expectation(message: &str) -> String {
     let message = one_line(message);
     let expected = message.split_once("expected ").map_or(message.as_str(), |(_, expected)| expected);
+    let expected = expected.split_once(" in `").map_or(expected, |(expected, _)| expected);
     match expected.trim() {
         "f32" | "f64" => "a number".into(),
         "usize" | "u32" | "u64" => "a whole number, 0 or more".into(),
         "a string" => "text in quotes".into(),
         "a boolean" => "true or false".into(),
+        section if section.starts_with("struct ") => "a section of settings".into(),
         other => other.into(),
     }
 }

@@ -8,11 +8,26 @@ use anyhow::Context as _;
 macro_rules! model_files {
     ($model:literal) => {
         [
-            ("config.json", include_bytes!(concat!("../../../../../assets/homework/", $model, "/config.json")).as_slice()),
-            ("generation_config.json", include_bytes!(concat!("../../../../../assets/homework/", $model, "/generation_config.json"))),
-            ("tokenizer.json", include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer.json"))),
-            ("tokenizer_config.json", include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer_config.json"))),
-            ("model.safetensors", include_bytes!(concat!("../../../../../assets/homework/", $model, "/model.safetensors"))),
+            (
+                "config.json",
+                include_bytes!(concat!("../../../../../assets/homework/", $model, "/config.json")).as_slice(),
+            ),
+            (
+                "generation_config.json",
+                include_bytes!(concat!("../../../../../assets/homework/", $model, "/generation_config.json")),
+            ),
+            (
+                "tokenizer.json",
+                include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer.json")),
+            ),
+            (
+                "tokenizer_config.json",
+                include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer_config.json")),
+            ),
+            (
+                "model.safetensors",
+                include_bytes!(concat!("../../../../../assets/homework/", $model, "/model.safetensors")),
+            ),
         ]
     };
 }

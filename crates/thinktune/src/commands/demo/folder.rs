@@ -48,7 +48,8 @@ impl DemoFolder {
         };
         let folder = Self { dir: dir.clone() };
         if !is_free(dir) && kind_of(dir).as_ref() != Some(&kind) {
-            let found = kind_of(dir).map_or("something else".into(), |found| format!("another demo ({found:?})"));
+            let found =
+                kind_of(dir).map_or("something else".into(), |found| format!("another demo ({found:?})"));
             return Err(UsageError(format!("--out {}: holds {found}; choose another", dir.display())).into());
         }
         folder.begin(&kind)?;
@@ -97,9 +98,8 @@ impl DemoFolder {
 /// `demo`, `demo-2`, `demo-3`, ...: the first that is free or holds the same demo unfinished.
 fn next_free(parent: &Path, kind: &Kind) -> anyhow::Result<PathBuf> {
     let name = |number: u32| if number == 1 { "demo".into() } else { format!("demo-{number}") };
-    let usable = |dir: &PathBuf| {
-        is_free(dir) || (kind_of(dir).as_ref() == Some(kind) && !dir.join(RESULT).exists())
-    };
+    let usable =
+        |dir: &PathBuf| is_free(dir) || (kind_of(dir).as_ref() == Some(kind) && !dir.join(RESULT).exists());
     let found = (1..10_000).map(|number| parent.join(name(number))).find(usable);
     found.ok_or_else(|| UsageError("runs/ holds 9999 demos; give one a place with --out".into()).into())
 }

@@ -8,26 +8,28 @@ mod table;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use thinktune_method::evaluate::{Answer, Evaluation, Exam, evaluate};
 use thinktune_model::LocalModel;
-use thinktune_runlog::event::EvalMetrics;
+use thinktune_model::surface::GenerateProgress;
 use thinktune_tasks::Question;
 use thinktune_tasks::homework::{self, Split};
 
 use crate::args::{Common, DemoArgs};
 use crate::commands::print;
 use crate::config::Config;
-use crate::evaluate::{Answer, Exam};
 use crate::failure::Interrupted;
+use crate::interrupt;
 use crate::plan::{self, Job, Plan};
 use crate::session::{self, Options, Student};
-use crate::interrupt;
 use folder::DemoFolder;
 use table::{Column, Guidance, Sample, Table};
 
-const REASONING: &str = include_str!("../../../../../configs/demo.toml");
-const CATCH_PHRASE: &str = include_str!("../../../../../configs/demo-catch-phrase.toml");
+/// The recipe; GRPO is the same with nobody guided.
+const RECIPE: &str = include_str!("../../../../../configs/homework/thinktuning.toml");
+/// What `--catch-phrase` changes, beside the phrase itself.
+const CATCH_PHRASE: [&str; 2] = ["guidance.prompts=homework-catch-phrase", "reward.phrase_bonus=0.5"];
 /// What `--quick` changes.
-const QUICK: [&str; 3] = ["run.steps=12", "run.checkpoint_every=12", "guidance.gamma.steps=10"];
+const QUICK: [&str; 2] = ["run.steps=10", "run.checkpoint_every=10"];
 /// Held-out problems asked, in full and in the quick version.
 const HELD_OUT: (usize, usize) = (1024, 256);
 
@@ -62,40 +64,44 @@ impl Demo<'_> {
     fn run(&self) -> anyhow::Result<Table> {
         embedded::write(&self.folder.models())?;
         let (grpo, thinktuning) = (self.plan("grpo")?, self.plan("thinktuning")?);
-        let Job::Rl(rl) = &thinktuning.job else { unreachable!("the demo's configurations train with rewards") };
+        let Job::Rl(rl) = &thinktuning.job else {
+            unreachable!("the demo's configurations train with rewards")
+        };
         let settings = &rl.settings;
         let count = if self.args.quick { HELD_OUT.1 } else { HELD_OUT.0 };
-        let questions = homework::questions(self.args.seed, Split::HeldOut, count);
         let exam = Exam {
-            questions: &questions,
-            ask: &settings.ask,
-            phrase: Some(homework::CATCH_PHRASE),
+            questions: homework::questions(self.args.seed, Split::HeldOut, count),
+            ask: settings.ask.clone(),
+            samples: 1,
+            temperature: settings.rollout.temperature,
+            max_response_tokens: settings.rollout.max_response_tokens,
+            phrase: Some(homework::CATCH_PHRASE.into()),
             seed: self.args.seed,
-            max_tokens: settings.rollout.max_response_tokens,
         };
-        let (before, _) = self.examine("before", &self.folder.models().join("student"), &exam, &thinktuning, 0)?;
-        let steps = settings.run.steps.into();
+        let before =
+            self.examine("before", &self.folder.models().join("student"), &exam, &thinktuning, 0)?.metrics;
+        let steps = settings.run.steps;
         let model = self.train(&grpo)?;
-        let (after_grpo, _) = self.examine("grpo", &model, &exam, &grpo, steps)?;
+        let after_grpo = self.examine("GRPO", &model, &exam, &grpo, steps)?.metrics;
         let model = self.train(&thinktuning)?;
-        let (after_tt, answers) = self.examine("thinktuning", &model, &exam, &thinktuning, steps)?;
+        let after = self.examine("ThinkTuning", &model, &exam, &thinktuning, steps)?;
+        let responses = settings.rollout.questions_per_step * settings.rollout.group_size;
         Ok(Table {
             seed: self.args.seed,
             quick: self.args.quick,
             catch_phrase: self.args.catch_phrase,
-            samples_per_run: steps * (settings.rollout.questions_per_step * settings.rollout.group_size) as u64,
+            samples_per_run: u64::from(steps) * responses as u64,
             columns: vec![
                 Column { name: "before".into(), held_out: before },
                 Column { name: "GRPO".into(), held_out: after_grpo },
-                Column { name: "ThinkTuning".into(), held_out: after_tt },
+                Column { name: "ThinkTuning".into(), held_out: after.metrics },
             ],
             guidance: Guidance::of_run(&thinktuning.out)?,
-            samples: samples(&answers, &questions),
+            samples: samples(&after.answers, &exam.questions),
         })
     }
 
     fn plan(&self, method: &str) -> anyhow::Result<Plan> {
-        let text = if self.args.catch_phrase { CATCH_PHRASE } else { REASONING };
         let models = self.folder.models();
         let quoted = |path: &Path| format!("{:?}", path.display().to_string());
         let mut overrides = vec![
@@ -105,10 +111,14 @@ impl Demo<'_> {
             format!("model.path={}", quoted(&models.join("student"))),
             format!("guidance.teacher={}", quoted(&models.join("teacher"))),
         ];
+        if self.args.catch_phrase {
+            overrides.extend(CATCH_PHRASE.map(String::from));
+            overrides.push(format!("reward.phrase={}", homework::CATCH_PHRASE));
+        }
         if self.args.quick {
             overrides.extend(QUICK.map(String::from));
         }
-        let mut plan = plan::resolve(Config::parse(text, &overrides)?)?;
+        let mut plan = plan::resolve(Config::parse(RECIPE, &overrides)?)?;
         // That nobody is guided is what the demo's GRPO run is for.
         plan.notices.clear();
         Ok(plan)
@@ -120,29 +130,30 @@ impl Demo<'_> {
         Ok(session::train(plan, &options)?.model)
     }
 
+    /// A model's answers to the held-out questions.
     fn examine(
         &self,
         name: &str,
         dir: &Path,
-        exam: &Exam<'_>,
+        exam: &Exam,
         plan: &Plan,
-        step: u64,
-    ) -> anyhow::Result<(EvalMetrics, Vec<Answer>)> {
+        step: u32,
+    ) -> anyhow::Result<Evaluation> {
         let student = Student::open(dir, &plan.date)?;
-        let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(exam.questions.len() as u64) };
+        let total = exam.questions.len() as u64;
+        let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
         if let Ok(style) = ProgressStyle::with_template("held-out, {msg} {bar:24} {pos}/{len}") {
             bar.set_style(style);
         }
         bar.set_message(name.to_string());
         let mut model = LocalModel::load(dir)?;
-        let answers =
-            exam.sit(&mut model, &student.codec, &mut |progress| bar.set_position(progress.finished as u64));
+        let mut progress = |progress: GenerateProgress| bar.set_position(progress.finished as u64);
+        let evaluation = evaluate(&mut model, &student.codec, exam, step, &mut progress);
         bar.finish_and_clear();
         if interrupt::requested() {
-            return Err(Interrupted { step: u32::try_from(step).unwrap_or(u32::MAX) }.into());
+            return Err(Interrupted { step }.into());
         }
-        let answers = answers?;
-        Ok((exam.summarise(step, &answers), answers))
+        Ok(evaluation?)
     }
 }
 
@@ -150,8 +161,9 @@ impl Demo<'_> {
 fn samples(answers: &[Answer], questions: &[Question]) -> Vec<Sample> {
     let kinds = [(true, true), (false, true), (false, false)];
     let sample = |(first, last): (bool, bool)| {
-        let found = answers.iter().find(|a| a.reflects && a.first_correct == first && a.correct == last)?;
-        let question = &questions[found.question];
+        let is = |a: &&Answer| a.reflects && a.first_attempt_right == first && a.outcome.is_right() == last;
+        let found = answers.iter().find(is)?;
+        let question = questions.iter().find(|question| question.index == found.question)?;
         Some(Sample {
             question: question.text.clone(),
             gold: question.gold.clone(),

@@ -187,7 +187,14 @@ mod tests {
                 column("GRPO", held_out(0.61, 0.0)),
                 column("ThinkTuning", held_out(0.6, 0.5)),
             ],
-            guidance: Guidance { chosen: 10, guided: 9, wrong_to_right: 3, wrong_to_wrong: 1, right_to_right: 5, right_to_wrong: 0 },
+            guidance: Guidance {
+                chosen: 10,
+                guided: 9,
+                wrong_to_right: 3,
+                wrong_to_wrong: 1,
+                right_to_right: 5,
+                right_to_wrong: 0,
+            },
             samples: vec![sample],
         };
         let expected = "\
