@@ -19,8 +19,8 @@
 //!    of the batch would make a token's weight depend on its neighbours.
 //! 2. *Feedback that is too long is no feedback.* The released code cuts it, which can cut away the answer.
 //! 3. *Special tokens in feedback are no feedback.* Spliced in, they could end the turn in the middle.
-//! 4. *A mini-batch without any gradient makes no update.* An AdamW update on a zero gradient would still move the
-//!    weights, by momentum and decay.
+//! 4. *A mini-batch of groups without advantage makes no update.* An AdamW update on a zero gradient would still move
+//!    the weights, by momentum and decay.
 //! 5. *The last, incomplete batch of an epoch waits for the next permutation*, so that no step sees a question twice.
 //! 6. *The end token of a guided trajectory counts as the teacher's* where only the guidance gets w_aas: the student
 //!    had drawn it in another place.

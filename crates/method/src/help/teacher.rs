@@ -113,6 +113,9 @@ impl Teacher for LocalTeacher<'_> {
     ) -> Result<Vec<Reply>, MethodError> {
         let prompts = requests.iter().map(|request| self.prompt(request)).collect::<Result<Vec<_>, _>>()?;
         let fitting: Vec<Prompt> = prompts.iter().flatten().cloned().collect();
+        if fitting.is_empty() {
+            return Ok(vec![Reply::PromptTooLong; requests.len()]);
+        }
         let completions = self.model.generate(&fitting, &self.sampling, progress)?;
         let mut completions = completions.iter().flatten();
         let reply = |prompt: &Option<Prompt>| match prompt.as_ref().and_then(|_| completions.next()) {
