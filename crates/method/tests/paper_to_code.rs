@@ -1,0 +1,60 @@
+//! `docs/paper-to-code.md` names files, items and tests: each of them must exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What stands between single backticks.
+fn names(document: &str) -> Vec<String> {
+    document.split('`').skip(1).step_by(2).map(String::from).collect()
+}
+
+fn sources(dir: &Path, out: &mut String) {
+    for entry in fs::read_dir(dir).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            out.push_str(&fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}
+
+fn resolve(file: &str) -> PathBuf {
+    if file.starts_with("crates/") { root().join(file) } else { root().join("crates/method/src").join(file) }
+}
+
+#[test]
+fn every_file_item_and_test_named_exists() {
+    let document = fs::read_to_string(root().join("docs/paper-to-code.md")).expect("the document");
+    let mut all = String::new();
+    sources(&root().join("crates/method"), &mut all);
+    let (mut items, mut tests) = (0, 0);
+    for name in names(&document) {
+        if let Some((file, item)) = name.split_once(".rs::") {
+            let path = resolve(&format!("{file}.rs"));
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{name}`: {error}"));
+            for part in item.split("::") {
+                assert!(text.contains(part), "`{name}`: no {part} in {}", path.display());
+            }
+            items += 1;
+        } else if name.ends_with(".rs") {
+            assert!(resolve(&name).exists(), "`{name}` is not there");
+        } else if is_test(&name) {
+            let function = name.rsplit("::").next().expect("a name");
+            assert!(all.contains(&format!("fn {function}(")), "`{name}` is not a test");
+            tests += 1;
+        }
+    }
+    assert!(items > 30 && tests > 30, "the document is read as it is written: {items} items, {tests} tests");
+}
+
+/// Test names are words joined by underscores, several of them, with or without their module.
+fn is_test(name: &str) -> bool {
+    let function = name.rsplit("::").next().unwrap_or_default();
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == ':');
+    plain && function.matches('_').count() >= 2 && !function.contains('.')
+}
