@@ -202,14 +202,15 @@ fn weigh_block(
     (low, high)
 }
 
-/// Inputs of the backward pass of one sequence.
+/// Inputs of the backward pass of one sequence, whose T queries are its last positions: P positions, the
+/// sequence's prefix, come before them.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
     /// Queries, after rope. `[T, H * d]`
     pub q: &'a [f32],
-    /// Keys, after rope. `[T, K * d]`
+    /// Keys of one head, after rope. `[P + T, d]`
     pub k: &'a [f32],
-    /// Values. `[T, K * d]`
+    /// Values of that head. `[P + T, d]`
     pub v: &'a [f32],
     /// Outputs. `[T, H * d]`
     pub out: &'a [f32],
@@ -217,16 +218,11 @@ pub struct Saved<'a> {
     pub lse: &'a [f32],
 }
 
-/// Column block `at..at + width` of rows of width `stride`, in blocks of 16 rows, `[ceil(T / 16), width, 16]`.
+/// Rows of width `width` in blocks of 16, `[ceil(rows / 16), width, 16]`.
 #[inline(always)]
-fn blocks_of_columns(rows: &[f32], stride: usize, at: usize, width: usize) -> Vec<f32> {
-    let mut blocks = vec![0.0; (rows.len() / stride).div_ceil(LANES) * LANES * width];
-    for (position, row) in rows.chunks_exact(stride).enumerate() {
-        let block = &mut blocks[position / LANES * LANES * width..];
-        for (i, x) in row[at..at + width].iter().enumerate() {
-            block[i * LANES + position % LANES] = *x;
-        }
-    }
+fn blocks_of(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut blocks = Vec::with_capacity((rows.len() / width).div_ceil(LANES) * LANES * width);
+    push_keys(&mut blocks, 0, rows, width);
     blocks
 }
 
@@ -235,26 +231,26 @@ multiversion! {
     /// p = exp(q k scale - lse), dv += p do, ds = p (do . v - do . out) scale, dq += ds k, dk += ds q.
     ///
     /// # Shapes
-    /// `d_out`: `[T, H * d]`; `dq`: `[T, H / K * d]`, `dk`, `dv`: `[T, d]`, all three for this head and added to.
+    /// `d_out`: `[T, H * d]`; `dq`: `[T, H / K * d]`, `dk`, `dv`: `[P + T, d]`, all three for this head and added to.
     pub fn attend_backward(
         saved: Saved<'_>, d_out: &[f32], heads: Heads, kv_head: usize,
         dq: &mut [f32], dk: &mut [f32], dv: &mut [f32],
     ) {
         let (dim, group, scale) = (heads.dim, heads.group(), heads.scale());
-        let (q_stride, kv_stride) = (heads.query * dim, heads.kv * dim);
-        let tokens = saved.lse.len() / heads.query;
-        let key_blocks = blocks_of_columns(saved.k, kv_stride, kv_head * dim, dim);
-        let value_blocks = blocks_of_columns(saved.v, kv_stride, kv_head * dim, dim);
-        let blocks = |blocks, t: usize| <[f32]>::chunks_exact(blocks, LANES * dim).take(t / LANES + 1);
-        let (mut weights, mut d_scores) = (vec![0.0f32; tokens + LANES], vec![0.0f32; tokens + LANES]);
+        let q_stride = heads.query * dim;
+        let (tokens, positions) = (saved.lse.len() / heads.query, saved.k.len() / dim);
+        let (key_blocks, value_blocks) = (blocks_of(saved.k, dim), blocks_of(saved.v, dim));
+        let blocks = |blocks, last: usize| <[f32]>::chunks_exact(blocks, LANES * dim).take(last / LANES + 1);
+        let (mut weights, mut d_scores) = (vec![0.0f32; positions + LANES], vec![0.0f32; positions + LANES]);
         for t in 0..tokens {
+            let last = positions - tokens + t;
             for g in 0..group {
                 let head = kv_head * group + g;
                 let at = t * q_stride + head * dim..t * q_stride + (head + 1) * dim;
                 let (q, out, d_out) = (&saved.q[at.clone()], &saved.out[at.clone()], &d_out[at]);
                 let lse = saved.lse[t * heads.query + head];
                 let delta = crate::math::dot(d_out, out);
-                let both = blocks(&key_blocks, t).zip(blocks(&value_blocks, t));
+                let both = blocks(&key_blocks, last).zip(blocks(&value_blocks, last));
                 for (index, (keys, values)) in both.enumerate() {
                     let (dots, d_weights) = (block_dots(q, keys), block_dots(d_out, values));
                     let weights = &mut weights[index * LANES..][..LANES];
@@ -265,8 +261,8 @@ multiversion! {
                     }
                 }
                 let dq = &mut dq[(t * group + g) * dim..(t * group + g + 1) * dim];
-                for j in 0..=t {
-                    let key = &saved.k[j * kv_stride + kv_head * dim..][..dim];
+                for j in 0..=last {
+                    let key = &saved.k[j * dim..(j + 1) * dim];
                     axpy(weights[j], d_out, &mut dv[j * dim..(j + 1) * dim]);
                     axpy(d_scores[j], key, dq);
                     axpy(d_scores[j], q, &mut dk[j * dim..(j + 1) * dim]);
@@ -362,7 +358,9 @@ mod tests {
     fn backward_agrees_with_finite_differences() {
         let (q, k, v, d_out) = (numbers(60, 1), numbers(30, 2), numbers(30, 3), numbers(60, 4));
         let (out, lse) = forward(&q, &k, &v);
-        let saved = Saved { q: &q, k: &k, v: &v, out: &out, lse: &lse };
+        let of_head = |x: &[f32], kv_head: usize| -> Vec<f32> {
+            x.chunks_exact(6).flat_map(|row| row[kv_head * 3..kv_head * 3 + 3].to_vec()).collect()
+        };
         let loss = |q: &[f32], k: &[f32], v: &[f32]| -> f64 {
             forward(q, k, v).0.iter().zip(&d_out).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };
@@ -373,7 +371,21 @@ mod tests {
         };
         for kv_head in 0..2 {
             let (mut dq, mut dk, mut dv) = (vec![0.0; 30], vec![0.0; 15], vec![0.0; 15]);
-            attend_backward(saved, &d_out, HEADS, kv_head, &mut dq, &mut dk, &mut dv);
+            let (k_head, v_head) = (of_head(&k, kv_head), of_head(&v, kv_head));
+            // the first two positions as a prefix of the rest: queries in two calls
+            for queries in [0..2, 2..TOKENS] {
+                let saved = Saved {
+                    q: &q[queries.start * 12..queries.end * 12],
+                    k: &k_head[..queries.end * 3],
+                    v: &v_head[..queries.end * 3],
+                    out: &out[queries.start * 12..queries.end * 12],
+                    lse: &lse[queries.start * 4..queries.end * 4],
+                };
+                let dq = &mut dq[queries.start * 6..queries.end * 6];
+                let d_out = &d_out[queries.start * 12..queries.end * 12];
+                let (dk, dv) = (&mut dk[..queries.end * 3], &mut dv[..queries.end * 3]);
+                attend_backward(saved, d_out, HEADS, kv_head, dq, dk, dv);
+            }
             let step = 1e-2;
             let slope = |up: f64, down: f64| ((up - down) / (2.0 * f64::from(step))) as f32;
             for t in 0..TOKENS {

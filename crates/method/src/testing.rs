@@ -146,12 +146,17 @@ impl Bigram {
     fn scores(&self, batch: &TokenBatch) -> TokenScores {
         let mut scores = TokenScores::default();
         for &target in &batch.targets {
-            let p = self.distribution(batch.tokens[target - 1], batch.temperature);
+            let p = self.distribution(previous(batch, target), batch.temperature);
             scores.logprobs.push(p[batch.tokens[target] as usize].ln() as f32);
             scores.entropies.push(-p.iter().map(|p| p * p.max(1e-300).ln()).sum::<f64>() as f32);
         }
         scores
     }
+}
+
+/// The token before a target.
+fn previous(batch: &TokenBatch, target: usize) -> u32 {
+    batch.tokens[batch.predecessor(target).expect("a target has a token before it")]
 }
 
 impl Generate for Bigram {
@@ -211,7 +216,7 @@ impl Train for Bigram {
         let batch = self.kept.take().expect("a forward before the backward");
         assert_eq!(d_logprobs.len(), batch.targets.len());
         for (&target, &d) in batch.targets.iter().zip(d_logprobs) {
-            let previous = batch.tokens[target - 1];
+            let previous = previous(&batch, target);
             let p = self.distribution(previous, batch.temperature);
             let row = &mut self.gradients[previous as usize * VOCAB..][..VOCAB];
             for (id, (gradient, p)) in row.iter_mut().zip(&p).enumerate() {

@@ -263,9 +263,11 @@ impl Scripted {
 impl Score for Scripted {
     fn score(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
         let mut scores = TokenScores::default();
-        for pair in batch.offsets.windows(2) {
-            let tokens = &batch.tokens[pair[0]..pair[1]];
-            let row = self.rows.iter().find(|(known, _)| known == tokens).expect("a reference sequence");
+        let tokens = |sequence: usize| &batch.tokens[batch.offsets[sequence]..batch.offsets[sequence + 1]];
+        for (sequence, prefix) in batch.prefixes.iter().enumerate() {
+            let Some(prompt) = prefix.map(tokens) else { continue };
+            let whole = [prompt, tokens(sequence)].concat();
+            let row = self.rows.iter().find(|(known, _)| *known == whole).expect("a reference sequence");
             scores.logprobs.extend(&row.1);
         }
         scores.entropies = vec![0.0; scores.logprobs.len()];

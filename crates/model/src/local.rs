@@ -135,8 +135,8 @@ impl LocalModel {
     /// Checks a batch and makes the packed weights and the rope table ready for it.
     fn prepare(&mut self, batch: &TokenBatch) -> Result<(), ModelError> {
         check_batch(self.spec(), batch)?;
-        let longest = batch.offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        self.ready(longest);
+        let longest = (0..batch.sequences()).map(|sequence| length_with_prefix(batch, sequence)).max();
+        self.ready(longest.unwrap_or(0));
         Ok(())
     }
 
@@ -171,20 +171,30 @@ fn check_batch(spec: &ModelSpec, batch: &TokenBatch) -> Result<(), ModelError> {
             spec.vocab_size
         )));
     }
-    for (sequence, pair) in batch.offsets.windows(2).enumerate() {
-        let length = pair[1] - pair[0];
+    let past_end = batch.targets.last().is_some_and(|&target| target >= batch.tokens.len());
+    if past_end || batch.targets.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(ModelError::BadInput("targets must be ascending positions of the batch".into()));
+    }
+    for sequence in 0..batch.sequences() {
+        let misplaced = |&prefix: &usize| prefix >= sequence || batch.prefixes[prefix].is_some();
+        if let Some(prefix) = batch.prefixes[sequence].filter(misplaced) {
+            return Err(ModelError::BadInput(format!(
+                "sequence {sequence} continues sequence {prefix}: expected an earlier one that continues none"
+            )));
+        }
+        let length = length_with_prefix(batch, sequence);
         if length > spec.context {
             return Err(ModelError::BadInput(format!(
                 "sequence {sequence} has {length} tokens; the model's context is {}",
                 spec.context
             )));
         }
-        let first_scored = batch.targets.binary_search(&pair[0]).is_ok();
-        if first_scored && length > 0 {
-            return Err(ModelError::BadInput(format!(
-                "the first token of sequence {sequence} cannot be scored: nothing precedes it"
-            )));
-        }
+    }
+    if let Some(&target) = batch.targets.iter().find(|&&target| batch.predecessor(target).is_none()) {
+        return Err(ModelError::BadInput(format!(
+            "the first token of sequence {} cannot be scored: nothing precedes it",
+            batch.sequence_of(target)
+        )));
     }
     if !(batch.temperature > 0.0 && batch.temperature.is_finite()) {
         return Err(ModelError::BadInput(format!(
@@ -192,11 +202,13 @@ fn check_batch(spec: &ModelSpec, batch: &TokenBatch) -> Result<(), ModelError> {
             batch.temperature
         )));
     }
-    let past_end = batch.targets.last().is_some_and(|&target| target >= batch.tokens.len());
-    if past_end || batch.targets.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(ModelError::BadInput("targets must be ascending positions of the batch".into()));
-    }
     Ok(())
+}
+
+/// Tokens of a sequence and of the prefix it continues.
+fn length_with_prefix(batch: &TokenBatch, sequence: usize) -> usize {
+    let length = |sequence: usize| batch.offsets[sequence + 1] - batch.offsets[sequence];
+    length(sequence) + batch.prefixes[sequence].map_or(0, length)
 }
 
 impl Generate for LocalModel {
@@ -234,18 +246,35 @@ impl Score for LocalModel {
     }
 }
 
-/// Cuts a batch between sequences into pieces of at most `budget` tokens (or one sequence).
+/// Cuts a batch between sequences into pieces of at most `budget` tokens (or one sequence). A prefix goes
+/// into every piece that continues it.
 fn split(batch: &TokenBatch, budget: usize) -> Vec<TokenBatch> {
+    let rows = |sequence: usize| batch.offsets[sequence]..batch.offsets[sequence + 1];
     let mut pieces = Vec::new();
     let mut piece = TokenBatch::new(batch.temperature);
-    for pair in batch.offsets.windows(2) {
-        let (start, end) = (pair[0], pair[1]);
-        if !piece.tokens.is_empty() && piece.tokens.len() + end - start > budget {
+    // where the prefix last used stands in the piece at hand
+    let mut placed: Option<(usize, usize)> = None;
+    for sequence in 0..batch.sequences() {
+        let at = rows(sequence);
+        if !piece.tokens.is_empty() && piece.tokens.len() + at.len() > budget {
             pieces.push(std::mem::replace(&mut piece, TokenBatch::new(batch.temperature)));
+            placed = None;
         }
-        let from = batch.targets.partition_point(|&target| target < start);
-        let to = batch.targets.partition_point(|&target| target < end);
-        piece.push(&batch.tokens[start..end], batch.targets[from..to].iter().map(|target| target - start));
+        let from = batch.targets.partition_point(|&target| target < at.start);
+        let to = batch.targets.partition_point(|&target| target < at.end);
+        let score = batch.targets[from..to].iter().map(|target| target - at.start);
+        let tokens = &batch.tokens[at.clone()];
+        match batch.prefixes[sequence] {
+            None => placed = Some((sequence, piece.push(tokens, score))),
+            Some(prefix) => {
+                let place = match placed {
+                    Some((found, place)) if found == prefix => place,
+                    _ => piece.push(&batch.tokens[rows(prefix)], []),
+                };
+                placed = Some((prefix, place));
+                piece.push_after(place, tokens, score);
+            }
+        }
     }
     pieces.push(piece);
     pieces

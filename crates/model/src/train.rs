@@ -30,7 +30,7 @@ pub(crate) struct Forwarded {
 impl Forwarded {
     /// Runs all layers. With `recompute`, only each layer's input is kept.
     pub(crate) fn run(decoder: &Decoder, batch: &TokenBatch, recompute: bool) -> Self {
-        let positions = positions(&batch.offsets);
+        let positions = positions(batch);
         let mut x = Vec::new();
         decoder.embed(&batch.tokens, &mut x);
         let mut layers = Vec::with_capacity(decoder.spec().layers);
@@ -39,7 +39,7 @@ impl Forwarded {
             let mut acts = if recompute { std::mem::take(&mut scratch) } else { Activations::default() };
             acts.x = x;
             x = Vec::new();
-            layer_forward(decoder, layer, &batch.offsets, &positions, &mut acts, &mut x);
+            layer_forward(decoder, layer, batch, &positions, &mut acts, &mut x);
             if recompute {
                 layers.push(Activations { x: std::mem::take(&mut acts.x), ..Activations::default() });
                 scratch = acts;
@@ -78,8 +78,9 @@ impl Forwarded {
     ) -> (Vec<f32>, Vec<f32>) {
         let width = decoder.spec().width;
         debug_assert_eq!(self.output.len(), batch.tokens.len() * width);
+        let rows = predicting(batch, targets);
         let rows: Vec<f32> =
-            targets.iter().flat_map(|t| &self.output[(t - 1) * width..t * width]).copied().collect();
+            rows.iter().flat_map(|row| &self.output[row * width..(row + 1) * width]).copied().collect();
         let mut normed = Vec::new();
         decoder.final_norm(&rows, &mut normed);
         (rows, normed)
@@ -90,14 +91,15 @@ impl Forwarded {
 fn layer_forward(
     decoder: &Decoder,
     layer: usize,
-    offsets: &[usize],
+    batch: &TokenBatch,
     positions: &[usize],
     acts: &mut Activations,
     out: &mut Vec<f32>,
 ) {
     decoder.project(layer, positions, acts);
     let stride = decoder.spec().kv_heads * decoder.spec().head_dim;
-    let caches: Vec<LayerCache> = offsets
+    let caches: Vec<LayerCache> = batch
+        .offsets
         .par_windows(2)
         .map(|pair| {
             let at = pair[0] * stride..pair[1] * stride;
@@ -108,15 +110,27 @@ fn layer_forward(
         .collect();
     let Activations { q, attention, lse, .. } = acts;
     decoder.attend(q, attention, lse, |row, spans| {
-        let sequence = offsets.partition_point(|&offset| offset <= row) - 1;
-        spans.push(caches[sequence].first(positions[row] + 1));
+        let sequence = batch.sequence_of(row);
+        spans.extend(batch.prefixes[sequence].map(|prefix| caches[prefix].span()));
+        spans.push(caches[sequence].first(row - batch.offsets[sequence] + 1));
     });
     decoder.finish(layer, acts, out);
 }
 
-/// Position of each token within its sequence.
-fn positions(offsets: &[usize]) -> Vec<usize> {
-    offsets.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
+/// Position of each token, counted from the start of the prefix that its sequence continues.
+fn positions(batch: &TokenBatch) -> Vec<usize> {
+    let length = |sequence: usize| batch.offsets[sequence + 1] - batch.offsets[sequence];
+    (0..batch.sequences())
+        .flat_map(|sequence| {
+            let first = batch.prefixes[sequence].map_or(0, length);
+            first..first + length(sequence)
+        })
+        .collect()
+}
+
+/// The row that predicts each target; `prepare` has refused targets without one.
+fn predicting(batch: &TokenBatch, targets: &[usize]) -> Vec<usize> {
+    targets.iter().filter_map(|&target| batch.predecessor(target)).collect()
 }
 
 fn target_tokens(batch: &TokenBatch, targets: &[usize]) -> Vec<u32> {
@@ -126,7 +140,7 @@ fn target_tokens(batch: &TokenBatch, targets: &[usize]) -> Vec<u32> {
 /// An error naming the target with a non-finite value.
 fn non_finite(what: &'static str, value: f32, batch: &TokenBatch, index: usize) -> ModelError {
     let target = batch.targets[index];
-    let sequence = batch.offsets.partition_point(|&offset| offset <= target) - 1;
+    let sequence = batch.sequence_of(target);
     let token = target - batch.offsets[sequence];
     ModelError::NonFinite { what, detail: format!("{value} for token {token} of sequence {sequence}") }
 }
@@ -186,13 +200,13 @@ impl Trainer {
         self.grads.resize(params.data.len(), 0.0);
         let mut d_x = self.head_backward(decoder, &batch, &forwarded, &normalisers, d_logprobs, &used);
         let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
-        let positions = positions(&batch.offsets);
+        let positions = positions(&batch);
         for (layer, mut acts) in forwarded.layers.into_iter().enumerate().rev() {
             if forwarded.recompute {
-                layer_forward(decoder, layer, &batch.offsets, &positions, &mut acts, &mut Vec::new());
+                layer_forward(decoder, layer, &batch, &positions, &mut acts, &mut Vec::new());
                 acts.drop_scratch();
             }
-            decoder.layer_backward(layer, acts, &batch.offsets, &positions, &mut d_x, &mut grads);
+            decoder.layer_backward(layer, acts, &batch, &positions, &mut d_x, &mut grads);
         }
         decoder.embed_backward(&batch.tokens, &d_x, &mut grads);
         Ok(())
@@ -224,8 +238,9 @@ impl Trainer {
         let d_normed = decoder.score_rows_backward(&normed, &tokens, &normalisers, &d_logprobs, d_head);
         let d_rows = decoder.final_norm_backward(&rows, &d_normed, &mut grads);
         let mut d_x = vec![0.0; batch.tokens.len() * width];
-        for (d_row, target) in d_rows.chunks_exact(width).zip(&targets) {
-            d_x[(target - 1) * width..target * width].copy_from_slice(d_row);
+        for (d_row, row) in d_rows.chunks_exact(width).zip(predicting(batch, &targets)) {
+            // a prompt's last row predicts the first token of every response that continues it
+            thinktune_kernels::elementwise::add(&mut d_x[row * width..(row + 1) * width], d_row);
         }
         d_x
     }

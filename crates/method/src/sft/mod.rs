@@ -13,7 +13,7 @@ use crate::error::MethodError;
 use crate::observer::{Observer, Phase, PhaseTokens};
 use crate::run::{RunEnd, load_checkpoint, save_checkpoint};
 use crate::settings::{Checked, SftSettings};
-use crate::train::batch::micro_batches;
+use crate::train::batch::{GroupLengths, micro_batches};
 use crate::train::schedule::learning_rate;
 use examples::Sequence;
 
@@ -120,7 +120,7 @@ fn update(
     let (tokens, targets) = (count(|sequence| sequence.tokens.len()), count(Sequence::targets));
 
     let (mut loss, mut entropy) = (0.0, 0.0);
-    let lengths = (0..batch.len()).map(|row| sequence(row).tokens.len());
+    let lengths = (0..batch.len()).map(|row| GroupLengths::alone(sequence(row).tokens.len()));
     for rows in micro_batches(lengths, student.token_budget()) {
         let mut packed = TokenBatch::new(1.0);
         for row in rows.clone() {

@@ -20,7 +20,7 @@ use crate::rollout::{Asked, Group, Scored};
 use crate::settings::RlSettings;
 use crate::step::Classroom;
 use aggregate::shares;
-use batch::micro_batches;
+use batch::{GroupLengths, micro_batches};
 use kl::k3;
 use loss::token_loss;
 use schedule::learning_rate;
@@ -46,9 +46,8 @@ pub fn train(
         if rows.is_empty() {
             continue;
         }
-        let lengths = rows.iter().map(|row| row.tokens());
         let mut loss = 0.0;
-        for micro_batch in micro_batches(lengths, room.student.token_budget()) {
+        for micro_batch in micro_batches(lengths_of(&rows), room.student.token_budget()) {
             let end = micro_batch.end;
             loss += micro_step(room, &rows[micro_batch], step, settings, &mut tally)?;
             observer.training(index * responses + end, groups.len() * settings.rollout.group_size);
@@ -67,10 +66,18 @@ struct Row<'a> {
     share: f64,
 }
 
-impl Row<'_> {
-    fn tokens(&self) -> usize {
-        self.asked.prompt.len() + self.scored.guided.tokens.len()
-    }
+/// Whether two rows belong to one group.
+fn one_group(a: &Row<'_>, b: &Row<'_>) -> bool {
+    std::ptr::eq(a.asked, b.asked)
+}
+
+/// Lengths of the rows, group by group.
+fn lengths_of(rows: &[Row<'_>]) -> Vec<GroupLengths> {
+    let lengths = |group: &[Row<'_>]| GroupLengths {
+        prompt: group[0].asked.prompt.len(),
+        responses: group.iter().map(|row| row.scored.guided.tokens.len()).collect(),
+    };
+    rows.chunk_by(one_group).map(lengths).collect()
 }
 
 fn is_skipped(group: &Group<Scored>, settings: &RlSettings) -> bool {
@@ -97,10 +104,12 @@ fn micro_step(
     tally: &mut Tally,
 ) -> Result<f64, MethodError> {
     let mut batch = TokenBatch::new(settings.rollout.temperature);
-    for row in rows {
-        let prompt = &row.asked.prompt;
-        let sequence: Vec<u32> = prompt.iter().copied().chain(row.scored.guided.ids()).collect();
-        batch.push(&sequence, prompt.len()..sequence.len());
+    for group in rows.chunk_by(one_group) {
+        let prompt = batch.push(&group[0].asked.prompt, []);
+        for row in group {
+            let response = row.scored.guided.ids();
+            batch.push_after(prompt, &response, 0..response.len());
+        }
     }
     let reference = match &mut room.reference {
         Some(reference) if settings.loss.beta > 0.0 => Some(reference.score(&batch)?),

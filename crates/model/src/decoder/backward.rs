@@ -14,6 +14,7 @@ use super::weights::{
     Q_BIAS, Q_NORM, Q_PROJ, UP_PROJ, V_BIAS, V_PROJ, layer_name, matrix, tensor,
 };
 use super::{Activations, Decoder};
+use crate::surface::TokenBatch;
 
 /// Gradients of all parameters, in their layout.
 pub(crate) struct Gradients<'a> {
@@ -32,12 +33,12 @@ impl Decoder<'_> {
     /// Turns d loss / d output of a layer into d loss / d input, in place, and adds to the gradients.
     ///
     /// # Shapes
-    /// `d_x`: `[T, D]`; `offsets`: sequence starts and the end, `[B + 1]`; `positions`: `[T]`.
+    /// `d_x`: `[T, D]`; `positions`: `[T]`.
     pub(crate) fn layer_backward(
         &self,
         layer: usize,
         acts: Activations,
-        offsets: &[usize],
+        batch: &TokenBatch,
         positions: &[usize],
         d_x: &mut [f32],
         grads: &mut Gradients,
@@ -55,7 +56,7 @@ impl Decoder<'_> {
         gemm(d_mid.t(), View::new(&attention, rows, q_width), d_wo, true, Threads::All);
 
         let saved = Saved { q: &q, k: &k, v: &v, out: &attention, lse: &lse };
-        let (mut dq, mut dk, dv) = self.attention_backward(saved, &d_attention, offsets);
+        let (mut dq, mut dk, dv) = self.attention_backward(saved, &d_attention, batch);
         rope(&mut dq, spec.heads, &self.rope.cos, &self.rope.sin, positions, true);
         rope(&mut dk, spec.kv_heads, &self.rope.cos, &self.rope.sin, positions, true);
         if spec.qk_norm {
@@ -129,34 +130,41 @@ impl Decoder<'_> {
         gemm(dy.t(), View::new(input, rows, width), grads.get(&layer_name(layer, name)), true, Threads::All);
     }
 
-    /// Backward of attention over each sequence: gradients of q, k, v (after rope).
+    /// Backward of attention over each sequence and the prefix it continues: gradients of q, k, v (after
+    /// rope). Here `saved` holds all sequences and all heads.
     fn attention_backward(
         &self,
         saved: Saved,
         d_out: &[f32],
-        offsets: &[usize],
+        batch: &TokenBatch,
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let heads = self.heads();
         let (q_stride, kv_stride, dim) = (heads.query * heads.dim, heads.kv * heads.dim, heads.dim);
         let group = heads.query / heads.kv;
-        let units: Vec<(usize, usize)> = (0..offsets.len().saturating_sub(1))
+        let rows_of = |sequence: usize| batch.offsets[sequence]..batch.offsets[sequence + 1];
+        let prefix_of = |sequence: usize| batch.prefixes[sequence].map_or(0..0, rows_of);
+        let units: Vec<(usize, usize)> = (0..batch.sequences())
             .flat_map(|sequence| (0..heads.kv).map(move |kv_head| (sequence, kv_head)))
             .collect();
         let parts: Vec<_> = units
             .par_iter()
             .map(|&(sequence, kv_head)| {
-                let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-                let rows = end - start;
+                let (rows, prefix) = (rows_of(sequence), prefix_of(sequence));
+                let of_head = |x: &[f32]| -> Vec<f32> {
+                    let all = prefix.clone().chain(rows.clone());
+                    all.flat_map(|row| &x[row * kv_stride + kv_head * dim..][..dim]).copied().collect()
+                };
+                let (k, v) = (of_head(saved.k), of_head(saved.v));
                 let saved = Saved {
-                    q: &saved.q[start * q_stride..end * q_stride],
-                    k: &saved.k[start * kv_stride..end * kv_stride],
-                    v: &saved.v[start * kv_stride..end * kv_stride],
-                    out: &saved.out[start * q_stride..end * q_stride],
-                    lse: &saved.lse[start * heads.query..end * heads.query],
+                    q: &saved.q[rows.start * q_stride..rows.end * q_stride],
+                    k: &k,
+                    v: &v,
+                    out: &saved.out[rows.start * q_stride..rows.end * q_stride],
+                    lse: &saved.lse[rows.start * heads.query..rows.end * heads.query],
                 };
                 let (mut dq, mut dk, mut dv) =
-                    (vec![0.0; rows * group * dim], vec![0.0; rows * dim], vec![0.0; rows * dim]);
-                let d_out = &d_out[start * q_stride..end * q_stride];
+                    (vec![0.0; rows.len() * group * dim], vec![0.0; k.len()], vec![0.0; v.len()]);
+                let d_out = &d_out[rows.start * q_stride..rows.end * q_stride];
                 attend_backward(saved, d_out, heads, kv_head, &mut dq, &mut dk, &mut dv);
                 (dq, dk, dv)
             })
@@ -164,10 +172,13 @@ impl Decoder<'_> {
         let (mut dq, mut dk, mut dv) =
             (vec![0.0; saved.q.len()], vec![0.0; saved.k.len()], vec![0.0; saved.v.len()]);
         for (&(sequence, kv_head), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
-            let start = offsets[sequence];
-            scatter(part_q, group * dim, &mut dq[start * q_stride..], q_stride, kv_head * group * dim);
-            scatter(part_k, dim, &mut dk[start * kv_stride..], kv_stride, kv_head * dim);
-            scatter(part_v, dim, &mut dv[start * kv_stride..], kv_stride, kv_head * dim);
+            let (rows, prefix) = (rows_of(sequence), prefix_of(sequence));
+            scatter(part_q, group * dim, &mut dq[rows.start * q_stride..], q_stride, kv_head * group * dim);
+            for (part, d) in [(part_k, &mut dk), (part_v, &mut dv)] {
+                let (of_prefix, own) = part.split_at(prefix.len() * dim);
+                scatter(of_prefix, dim, &mut d[prefix.start * kv_stride..], kv_stride, kv_head * dim);
+                scatter(own, dim, &mut d[rows.start * kv_stride..], kv_stride, kv_head * dim);
+            }
         }
         (dq, dk, dv)
     }
@@ -224,9 +235,9 @@ impl Decoder<'_> {
     }
 }
 
-/// Copies rows of width `width` into columns `at..at + width` of rows of width `stride`.
+/// Adds rows of width `width` to columns `at..at + width` of rows of width `stride`.
 fn scatter(rows: &[f32], width: usize, out: &mut [f32], stride: usize, at: usize) {
     for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(stride)) {
-        out[at..at + width].copy_from_slice(row);
+        thinktune_kernels::elementwise::add(&mut out[at..at + width], row);
     }
 }
