@@ -67,15 +67,15 @@ impl RunFolder {
     /// rollouts are removed, leftovers of a killed process are cleaned up.
     ///
     /// # Errors
-    /// The folder is in use, is not a run folder, belongs to another configuration or other inputs, or holds
-    /// only damaged checkpoints.
+    /// The folder is in use, is not a run folder, belongs to another configuration or other inputs (unless it
+    /// holds no step yet), or holds only damaged checkpoints.
     pub fn open(dir: &Path, identity: &RunIdentity<'_>) -> Result<Opened, RunError> {
         create_dir(dir)?;
         refuse_foreign(dir)?;
         let lock = lock(dir)?;
         remove_leftovers(dir)?;
         let mut notices = Vec::new();
-        let resume_from = if dir.join(CONFIG).exists() {
+        let resume_from = if dir.join(CONFIG).exists() && holds_work(dir)? {
             check_identity(dir, identity)?;
             rewind(dir, &mut notices)?
         } else {
@@ -227,6 +227,12 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
         return Ok(());
     }
     Err(RunError::NotARunFolder(dir.to_path_buf()))
+}
+
+/// Whether a step was written: a run that failed before its first one binds nobody.
+fn holds_work(dir: &Path) -> Result<bool, RunError> {
+    let logs = DETERMINISTIC_LOGS.iter().any(|name| length_of(&dir.join(name)) > 0);
+    Ok(logs || !names(&dir.join(ROLLOUTS))?.is_empty() || !names(&dir.join(CHECKPOINTS))?.is_empty())
 }
 
 fn lock(dir: &Path) -> Result<File, RunError> {

@@ -23,8 +23,8 @@ use crate::session::Student;
 pub enum Work {
     /// ThinkTuning and GRPO.
     Rl {
-        /// Questions to learn from.
-        questions: Vec<Question>,
+        /// Questions to learn from, with their prompts.
+        questions: Questions,
         /// The teacher's folder, where it is another model than the initial student.
         teacher: Option<PathBuf>,
     },
@@ -43,7 +43,9 @@ impl Work {
             Job::Rl(rl) => {
                 let place = rl.help.as_ref().and_then(|help| help.teacher.as_ref());
                 let teacher = place.map(|place| place.fetch(offline)).transpose()?;
-                Ok(Self::Rl { questions: questions(&plan.data, plan.seed)?, teacher })
+                let questions = questions(&plan.data, plan.seed)?;
+                let questions = Questions::new(questions, &rl.settings, &student.codec)?;
+                Ok(Self::Rl { questions, teacher })
             }
         }
     }
@@ -74,7 +76,7 @@ impl Work {
             }
             (Self::Rl { questions, teacher }, Job::Rl(rl)) => {
                 let run = RlRun { plan, rl, student, teacher };
-                run.run(questions, model, folder, progress)
+                run.run(&questions, model, folder, progress)
             }
             _ => unreachable!("`load` follows the plan's job"),
         }
@@ -91,7 +93,7 @@ struct RlRun<'a> {
 impl RlRun<'_> {
     fn run(
         self,
-        questions: Vec<Question>,
+        questions: &Questions,
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
@@ -115,8 +117,7 @@ impl RlRun<'_> {
             teacher: teacher.as_mut().map(|teacher| teacher as &mut dyn Teacher),
             reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
         };
-        let questions = Questions::new(questions, settings, &self.student.codec)?;
-        Ok(run_rl(&mut room, &questions, settings, folder, progress)?)
+        Ok(run_rl(&mut room, questions, settings, folder, progress)?)
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.

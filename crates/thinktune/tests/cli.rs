@@ -182,3 +182,15 @@ fn a_run_folder_can_be_named_as_a_model() {
     let args = |model| ["logprobs", model, "--ids", "1,7,9", "--json"];
     assert_eq!(place.ok(&args("runs/tt")), place.ok(&args("runs/tt/final")));
 }
+
+#[test]
+fn the_tiny_gsm8k_configuration_runs_its_three_steps() {
+    let place = Place::new();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/gsm8k-tiny.toml");
+    place.ok(&["train", config, "--set", "model.path=model", "--set", "data.path=questions.jsonl"]);
+    assert_eq!(place.read("runs/gsm8k-tiny/metrics.jsonl").lines().count(), 3);
+    let rollouts = place.read("runs/gsm8k-tiny/rollouts/step_000003.jsonl");
+    assert_eq!(rollouts.lines().count(), 16);
+    assert!(rollouts.contains("Ann has"), "{rollouts}");
+    assert!(place.path("runs/gsm8k-tiny/final/model.safetensors").exists());
+}

@@ -192,7 +192,7 @@ max_teacher_tokens = 24
 starved_steps = 100
 
 [reward]
-phrase = "has"
+phrase = "1"
 
 [optimizer]
 lr = 1e-3
@@ -202,3 +202,41 @@ mini_batch_questions = 2
 steps = 4
 checkpoint_every = 2
 "#;
+
+/// ThinkTuning on homework with the demo's student and teacher, whose guidance is worth splicing in.
+pub fn homework() -> String {
+    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/homework");
+    format!(
+        r#"
+method = "thinktuning"
+seed = 5
+
+[model]
+path = "{assets}/student"
+
+[data]
+task = "homework"
+limit = 50
+
+[rollout]
+questions_per_step = 4
+group_size = 4
+max_response_tokens = 96
+
+[guidance]
+gamma = 0.5
+teacher = "{assets}/teacher"
+prompts = "homework"
+max_teacher_tokens = 96
+
+[optimizer]
+lr = 1e-4
+mini_batch_questions = 2
+
+[run]
+steps = 4
+checkpoint_every = 2
+log_logprobs = true
+"#
+    )
+}
