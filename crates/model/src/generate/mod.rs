@@ -91,29 +91,38 @@ pub(crate) fn run(
         let index = next.fetch_add(1, Ordering::Relaxed);
         prompts.get(index).map(|prompt| (index, prompt))
     };
-    let (sender, receiver) = mpsc::channel();
     let mut finished = GenerateProgress { finished: 0, total, tokens: 0 };
-    std::thread::scope(|scope| {
-        for _ in 0..lanes {
-            let (sender, queue) = (sender.clone(), &queue);
-            let decoder = Decoder { threads, ..*decoder };
-            scope.spawn(move || {
-                let mut lane = Lane::new(decoder, preamble, sampling, rows);
-                // a closed channel means that another lane failed: nobody waits for this one
-                if let Err(error) = lane.run(queue, &mut |done| sender.send(Ok(done)).is_ok()) {
-                    let _ = sender.send(Err(error));
-                }
-            });
-        }
-        drop(sender);
-        for done in receiver {
-            let Done { prompt, sample, completion } = done?;
-            finished.finished += 1;
-            finished.tokens += completion.tokens.len();
-            slots[prompt][sample] = Some(completion);
-            progress(finished);
-        }
-        Ok::<(), ModelError>(())
-    })?;
+    let mut take = |Done { prompt, sample, completion }| {
+        finished.finished += 1;
+        finished.tokens += completion.tokens.len();
+        slots[prompt][sample] = Some(completion);
+        progress(finished);
+    };
+    let lane = |threads| Lane::new(Decoder { threads, ..*decoder }, preamble, sampling, rows);
+    if lanes == 1 {
+        // on the caller's thread, so that kernels use the pool the caller is in
+        lane(threads).run(queue, &mut |done| {
+            take(done);
+            true
+        })?;
+    } else {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..lanes {
+                let (sender, queue, lane) = (sender.clone(), &queue, &lane);
+                scope.spawn(move || {
+                    // a closed channel means that another lane failed: nobody waits for this one
+                    if let Err(error) = lane(threads).run(queue, &mut |done| sender.send(Ok(done)).is_ok()) {
+                        let _ = sender.send(Err(error));
+                    }
+                });
+            }
+            drop(sender);
+            for done in receiver {
+                take(done?);
+            }
+            Ok::<(), ModelError>(())
+        })?;
+    }
     Ok(slots.into_iter().map(|samples| samples.into_iter().flatten().collect()).collect())
 }
