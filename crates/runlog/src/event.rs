@@ -1,4 +1,4 @@
-//! What a run writes: one record per step, per evaluation, per response. Every field has one line saying
+//! What is recorded: one record per step, per response, per evaluation. Every field has one line saying
 //! what it is; a number that could not be computed (nothing to average, non-finite) is `null`.
 //!
 //! Everything here except [`StepTimings`] is a function of the configuration and the inputs alone, so two
@@ -159,7 +159,7 @@ pub struct SftMetrics {
     pub lr: f64,
 }
 
-/// One evaluation on held-out questions: one line of `evaluations.jsonl`.
+/// One evaluation on held-out questions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalMetrics {
@@ -232,8 +232,6 @@ pub struct StepTimings {
     pub reward: PhaseTiming,
     /// Forward, backward and optimizer updates.
     pub train: PhaseTiming,
-    /// Evaluation on held-out questions, where this step had one.
-    pub evaluate: PhaseTiming,
     /// Writing rollouts of this step; checkpoints are written after this line.
     pub write: PhaseTiming,
     /// Seconds of the whole step.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
 use crate::error::ConfigDifference;
-use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
+use crate::event::{RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, read_text, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
 use crate::{Provenance, RunError};
@@ -17,15 +17,12 @@ use crate::{Provenance, RunError};
 pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const PROVENANCE: &str = "provenance.json";
 pub(crate) const METRICS: &str = "metrics.jsonl";
-pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
 pub(crate) const TIMINGS: &str = "timings.jsonl";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
 const FINAL: &str = "final";
-/// Logs that two equal runs share byte for byte; a checkpoint records how long they were.
-const DETERMINISTIC_LOGS: [&str; 2] = [METRICS, EVALUATIONS];
 /// Ending of a checkpoint that was found damaged and put out of the way.
 const ASIDE: &str = ".damaged";
 
@@ -54,7 +51,6 @@ pub struct Opened {
 pub struct RunFolder {
     dir: PathBuf,
     metrics: JsonLog,
-    evaluations: JsonLog,
     timings: JsonLog,
     resume_from: Option<Checkpoint>,
     keep: usize,
@@ -91,7 +87,6 @@ impl RunFolder {
         let log = |name: &str| JsonLog::open(dir.join(name));
         let folder = Self {
             metrics: log(METRICS)?,
-            evaluations: log(EVALUATIONS)?,
             timings: log(TIMINGS)?,
             dir: dir.to_path_buf(),
             resume_from,
@@ -123,14 +118,6 @@ impl RunFolder {
     /// The line cannot be written.
     pub fn append_metrics(&mut self, metrics: &impl Serialize) -> Result<(), RunError> {
         self.metrics.append(metrics)
-    }
-
-    /// Appends a line to `evaluations.jsonl`.
-    ///
-    /// # Errors
-    /// The line cannot be written.
-    pub fn append_evaluation(&mut self, evaluation: &EvalMetrics) -> Result<(), RunError> {
-        self.evaluations.append(evaluation)
     }
 
     /// Appends a line to `timings.jsonl`.
@@ -209,14 +196,10 @@ impl RunFolder {
         manifest.verify(&dir).ok().map(|()| dir)
     }
 
-    /// Syncs the deterministic logs and returns their lengths.
+    /// Syncs the log that equal runs share byte for byte, and returns its length.
     fn log_lengths(&self) -> Result<BTreeMap<String, u64>, RunError> {
-        let mut lengths = BTreeMap::new();
-        for (name, log) in DETERMINISTIC_LOGS.into_iter().zip([&self.metrics, &self.evaluations]) {
-            log.sync()?;
-            lengths.insert(name.to_string(), log.len()?);
-        }
-        Ok(lengths)
+        self.metrics.sync()?;
+        Ok(BTreeMap::from([(METRICS.to_string(), self.metrics.len()?)]))
     }
 }
 
@@ -231,8 +214,9 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
 
 /// Whether a step was written: a run that failed before its first one binds nobody.
 fn holds_work(dir: &Path) -> Result<bool, RunError> {
-    let logs = DETERMINISTIC_LOGS.iter().any(|name| length_of(&dir.join(name)) > 0);
-    Ok(logs || !names(&dir.join(ROLLOUTS))?.is_empty() || !names(&dir.join(CHECKPOINTS))?.is_empty())
+    Ok(length_of(&dir.join(METRICS)) > 0
+        || !names(&dir.join(ROLLOUTS))?.is_empty()
+        || !names(&dir.join(CHECKPOINTS))?.is_empty())
 }
 
 fn lock(dir: &Path) -> Result<File, RunError> {
@@ -304,17 +288,15 @@ fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Checkpoint>, R
     }
     let found = newest_intact(dir, notices)?;
     let step = found.as_ref().map_or(0, |(checkpoint, _)| checkpoint.step);
-    for name in DETERMINISTIC_LOGS {
-        let path = dir.join(name);
-        let length = match &found {
-            Some((_, manifest)) => {
-                let written = manifest.logs.get(name).copied().unwrap_or(0);
-                if length_of(&path) < written { jsonl::length_through(&path, step)? } else { written }
-            }
-            None => 0,
-        };
-        jsonl::truncate(&path, length)?;
-    }
+    let metrics = dir.join(METRICS);
+    let length = match &found {
+        Some((_, manifest)) => {
+            let written = manifest.logs.get(METRICS).copied().unwrap_or(0);
+            if length_of(&metrics) < written { jsonl::length_through(&metrics, step)? } else { written }
+        }
+        None => 0,
+    };
+    jsonl::truncate(&metrics, length)?;
     let timings = dir.join(TIMINGS);
     let length = if found.is_some() { jsonl::length_through(&timings, step)? } else { 0 };
     jsonl::truncate(&timings, length)?;

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{self, Checkpoint, name_of, step_of};
-use crate::event::{EvalMetrics, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
+use crate::event::{RolloutRecord, SftMetrics, StepMetrics, StepTimings};
 use crate::files::{names, read_text};
-use crate::folder::{CHECKPOINTS, CONFIG, EVALUATIONS, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS};
+use crate::folder::{CHECKPOINTS, CONFIG, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS};
 use crate::{JsonLines, Provenance, RunError};
 
 fn lines<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<JsonLines<T>, RunError> {
@@ -28,14 +28,6 @@ pub fn read_metrics(dir: &Path) -> Result<JsonLines<StepMetrics>, RunError> {
 /// As [`read_metrics`].
 pub fn read_sft_metrics(dir: &Path) -> Result<JsonLines<SftMetrics>, RunError> {
     lines(dir, METRICS)
-}
-
-/// Held-out evaluations.
-///
-/// # Errors
-/// As [`read_metrics`].
-pub fn read_evaluations(dir: &Path) -> Result<JsonLines<EvalMetrics>, RunError> {
-    lines(dir, EVALUATIONS)
 }
 
 /// Wall clock of each step.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use thinktune_runlog::event::{EvalMetrics, PhaseTiming, SftMetrics, StepTimings};
+use thinktune_runlog::event::{PhaseTiming, SftMetrics, StepTimings};
 use thinktune_runlog::{
     Checkpoint, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint_dir, latest_checkpoint,
     read_sft_metrics, rollout_steps,
@@ -53,9 +53,6 @@ fn write_step(folder: &mut RunFolder, step: u64) {
     folder.write_rollouts(step, &[]).unwrap();
     let metrics = SftMetrics { step, loss: 1.0 / step as f64, grad_norm: f64::NAN, ..Default::default() };
     folder.append_metrics(&metrics).unwrap();
-    if step.is_multiple_of(3) {
-        folder.append_evaluation(&EvalMetrics { step, ..Default::default() }).unwrap();
-    }
     let train = PhaseTiming::new(0.5, 10);
     folder.append_timings(&StepTimings { step, train, ..Default::default() }).unwrap();
 }
@@ -102,9 +99,7 @@ fn a_finished_run_holds_what_the_documentation_lists() {
     assert!(run(dir.path(), 7, 2, 2).is_empty());
     let files: Vec<String> =
         snapshot(dir.path()).into_keys().map(|path| path.display().to_string()).collect();
-    for expected in
-        ["config.toml", "metrics.jsonl", "evaluations.jsonl", "timings.jsonl", "latest", "final/model.bin"]
-    {
+    for expected in ["config.toml", "metrics.jsonl", "timings.jsonl", "latest", "final/model.bin"] {
         assert!(files.iter().any(|file| file == expected), "{expected} not in {files:?}");
     }
     assert!(files.iter().any(|file| file == "checkpoints/step_000006/state.json"));

@@ -400,7 +400,7 @@ mod tests {
         let paper = include_str!("../../../configs/gsm8k-llama-3.2-3b.toml");
         let data = tempfile::NamedTempFile::new().unwrap();
         let path = format!("data.path={:?}", data.path().display().to_string());
-        let spelt_out = Config::parse(paper, &[path.clone()]).unwrap();
+        let spelt_out = Config::parse(paper, std::slice::from_ref(&path)).unwrap();
         let bare = "method = 'thinktuning'\nmodel.path = 'meta-llama/Llama-3.2-3B-Instruct'\n\
                     data.task = 'gsm8k'\nrun.steps = 58\nseed = 1\nout = 'runs/gsm8k-llama-3.2-3b'\n";
         let mut defaults = resolve(Config::parse(bare, &[path]).unwrap()).unwrap().config;

@@ -204,7 +204,6 @@ impl Clock {
             train: of(Phase::Train, tokens.train),
             write: of(Phase::Write, 0),
             total_seconds: self.step_began.elapsed().as_secs_f64(),
-            ..Default::default()
         };
         *self = Self::new();
         timings

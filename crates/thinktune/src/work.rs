@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use thinktune_method::act::questions::Questions;
 use thinktune_method::help::teacher::{LocalTeacher, Teacher};
+use thinktune_method::observer::Observer;
 use thinktune_method::run::{RunEnd, run_rl};
+use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
@@ -45,6 +47,7 @@ impl Work {
                 let teacher = place.map(|place| place.fetch(offline)).transpose()?;
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.codec)?;
+                check_context(&questions, &rl.settings, student)?;
                 Ok(Self::Rl { questions, teacher })
             }
         }
@@ -107,7 +110,8 @@ impl RlRun<'_> {
         };
         let mut teacher = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
-                Some(LocalTeacher::new(*model, codec, help.prompts.clone(), settings))
+                let settings = within_context(settings, model.spec().context, progress);
+                Some(LocalTeacher::new(*model, codec, help.prompts.clone(), &settings))
             }
             _ => None,
         };
@@ -131,6 +135,41 @@ impl RlRun<'_> {
         let teacher = Student::open(dir, &self.plan.date)?;
         Ok(Some((LocalModel::load(dir)?, Some(teacher.codec))))
     }
+}
+
+/// A prompt and the longest response to it must fit the model: guided rows are trained on as one sequence.
+fn check_context(
+    questions: &Questions,
+    settings: &RlSettings,
+    student: &Student,
+) -> Result<(), SettingError> {
+    let longest = questions.all().iter().map(|asked| asked.prompt.len()).max().unwrap_or(0);
+    let (context, response) = (student.spec.context, settings.rollout.max_response_tokens);
+    if longest + response <= context {
+        return Ok(());
+    }
+    let room = context.saturating_sub(longest);
+    Err(SettingError {
+        key: "rollout.max_response_tokens".into(),
+        value: response.to_string(),
+        expected: format!(
+            "at most {room}: the model's context is {context} and the longest prompt {longest} tokens"
+        ),
+    })
+}
+
+/// The settings with the teacher's prompts held within its context, and a notice where that is less than they say.
+fn within_context(settings: &RlSettings, context: usize, progress: &mut Progress) -> RlSettings {
+    let mut settings = settings.clone();
+    let guidance = &mut settings.guidance;
+    let room = context.saturating_sub(guidance.max_teacher_tokens);
+    if guidance.max_teacher_prompt_tokens > room {
+        progress.notice(&format!(
+            "the teacher's context is {context} tokens: attempts whose request is longer than {room} stay unguided"
+        ));
+        guidance.max_teacher_prompt_tokens = room;
+    }
+    settings
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

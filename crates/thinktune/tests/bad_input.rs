@@ -138,6 +138,22 @@ fn a_folder_of_another_run_is_refused_by_key_and_left_alone() {
 }
 
 #[test]
+fn a_context_too_short_is_said_before_anything_is_begun() {
+    let place = Place::new();
+    let config = place
+        .read("model/config.json")
+        .replace("\"max_position_embeddings\":4096", "\"max_position_embeddings\":100");
+    place.write("model/config.json", &config);
+    let words = ["rollout.max_response_tokens = 90: expected at most", "the model's context is 100"];
+    train(&place, &["rollout.max_response_tokens=90"], 2, &words);
+    assert!(!place.path("runs").exists());
+    let ran = place.run(&["train", "tt.toml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the teacher's context is 100 tokens"), "{}", ran.stderr);
+    assert!(place.read("runs/tt/metrics.jsonl").contains("prompt"), "counted as a reason");
+}
+
+#[test]
 fn ids_and_prompts_a_model_cannot_take() {
     let place = Place::new();
     place.fails(&["logprobs", "model", "--ids", "1,99999"], 1, &["99999", "vocabulary"]);
