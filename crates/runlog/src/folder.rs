@@ -1,17 +1,17 @@
 //! The run folder as the process that writes it sees it: created or resumed, locked, appended to.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
-use crate::error::ConfigDifference;
+use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
 use crate::event::{RolloutRecord, StepTimings};
-use crate::files::{TMP, create_dir, names, read_text, remove_leftovers, write_atomic};
+use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
+use crate::resume::{check_identity, length_of, rewind};
 use crate::{Provenance, RunError};
 
 pub(crate) const CONFIG: &str = "config.toml";
@@ -23,8 +23,6 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
 const FINAL: &str = "final";
-/// Ending of a checkpoint that was found damaged and put out of the way.
-const ASIDE: &str = ".damaged";
 
 /// What a folder must agree with to be continued.
 #[derive(Debug, Clone)]
@@ -232,164 +230,4 @@ fn lock(dir: &Path) -> Result<File, RunError> {
         Err(TryLockError::WouldBlock) => Err(RunError::Locked(dir.to_path_buf())),
         Err(TryLockError::Error(e)) => Err(RunError::io("lock", path, e)),
     }
-}
-
-fn check_identity(dir: &Path, identity: &RunIdentity<'_>) -> Result<(), RunError> {
-    let path = dir.join(CONFIG);
-    let parse = |text: &str| {
-        let table: toml::Table =
-            text.parse().map_err(|e| RunError::bad_file(&path, format!("not TOML: {e}")))?;
-        let mut flat = BTreeMap::new();
-        flatten("", &table, &mut flat);
-        Ok::<_, RunError>(flat)
-    };
-    let (then, now) = (parse(&read_text(&path)?)?, parse(identity.config)?);
-    let mut keys: Vec<&String> = then.keys().chain(now.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let differences: Vec<ConfigDifference> = keys
-        .into_iter()
-        .filter(|key| then.get(*key) != now.get(*key) && !identity.free_keys.contains(&key.as_str()))
-        .map(|key| ConfigDifference {
-            key: key.clone(),
-            then: then.get(key).cloned(),
-            now: now.get(key).cloned(),
-        })
-        .collect();
-    if !differences.is_empty() {
-        return Err(RunError::OtherConfig { path: dir.to_path_buf(), differences });
-    }
-    let begun = crate::read_provenance(dir)?;
-    for (what, expected) in &identity.provenance.inputs {
-        if let Some(found) = begun.inputs.get(what).filter(|found| *found != expected) {
-            let (what, found, expected) = (what.clone(), found.clone(), expected.clone());
-            return Err(RunError::OtherInput { path: dir.to_path_buf(), what, found, expected });
-        }
-    }
-    Ok(())
-}
-
-fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            toml::Value::Table(inner) => flatten(&key, inner, out),
-            other => {
-                out.insert(key, other.to_string());
-            }
-        }
-    }
-}
-
-/// Takes the folder back to its newest intact checkpoint, or to the beginning where there is none.
-fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Checkpoint>, RunError> {
-    for sub in [ROLLOUTS, CHECKPOINTS] {
-        remove_leftovers(&dir.join(sub))?;
-    }
-    let found = newest_intact(dir, notices)?;
-    let step = found.as_ref().map_or(0, |(checkpoint, _)| checkpoint.step);
-    let metrics = dir.join(METRICS);
-    let length = match &found {
-        Some((_, manifest)) => {
-            let written = manifest.logs.get(METRICS).copied().unwrap_or(0);
-            if length_of(&metrics) < written { jsonl::length_through(&metrics, step)? } else { written }
-        }
-        None => 0,
-    };
-    jsonl::truncate(&metrics, length)?;
-    let timings = dir.join(TIMINGS);
-    let length = if found.is_some() { jsonl::length_through(&timings, step)? } else { 0 };
-    jsonl::truncate(&timings, length)?;
-    remove_rollouts_after(dir, step)?;
-    if let Some((checkpoint, _)) = &found {
-        write_atomic(&dir.join(LATEST), format!("{}\n", name_of(checkpoint.step)).as_bytes())?;
-    }
-    Ok(found.map(|(checkpoint, _)| checkpoint))
-}
-
-/// The newest checkpoint whose files are intact and whose log lines are all there; failing that, the newest whose
-/// files are intact. Those passed over are put aside with a notice.
-fn newest_intact(dir: &Path, notices: &mut Vec<String>) -> Result<Option<(Checkpoint, Manifest)>, RunError> {
-    let mut passed_over = Vec::new();
-    let mut without_logs = None;
-    let mut chosen = None;
-    for checkpoint in checkpoint::list(&dir.join(CHECKPOINTS))?.into_iter().rev() {
-        match inspect(&checkpoint) {
-            Err(reason) => passed_over.push((checkpoint, format!("is damaged ({reason})"))),
-            Ok(manifest) => match missing_log_lines(dir, &manifest) {
-                None => {
-                    chosen = Some((checkpoint, manifest));
-                    break;
-                }
-                Some(reason) if without_logs.is_none() => without_logs = Some((checkpoint, manifest, reason)),
-                Some(reason) => passed_over.push((checkpoint, reason)),
-            },
-        }
-    }
-    match (&chosen, without_logs) {
-        (Some(_), Some((checkpoint, _, reason))) => passed_over.push((checkpoint, reason)),
-        (None, Some((checkpoint, manifest, reason))) => {
-            notices.push(format!("checkpoint {} {reason}: those lines stay lost", checkpoint.dir.display()));
-            chosen = Some((checkpoint, manifest));
-        }
-        (_, None) => {}
-    }
-    match &chosen {
-        Some((checkpoint, _)) => {
-            for (other, reason) in &passed_over {
-                put_aside(other)?;
-                let (path, step) = (other.dir.display(), checkpoint.step);
-                notices.push(format!("checkpoint {path} {reason}: going on from step {step} instead"));
-            }
-        }
-        None if !passed_over.is_empty() => {
-            let list = passed_over.iter().map(|(bad, reason)| format!("{} {reason}", name_of(bad.step)));
-            let damaged = list.collect::<Vec<_>>().join(", ");
-            return Err(RunError::NoGoodCheckpoint { path: dir.join(CHECKPOINTS), damaged });
-        }
-        None => {}
-    }
-    Ok(chosen)
-}
-
-fn inspect(checkpoint: &Checkpoint) -> Result<Manifest, RunError> {
-    let manifest = Manifest::read(&checkpoint.dir)?;
-    if manifest.step != checkpoint.step {
-        let message = format!("manifest of step {}, expected {}", manifest.step, checkpoint.step);
-        return Err(RunError::bad_file(&checkpoint.dir, message));
-    }
-    manifest.verify(&checkpoint.dir)?;
-    Ok(manifest)
-}
-
-/// What the logs lack of what had been written when the checkpoint was.
-fn missing_log_lines(dir: &Path, manifest: &Manifest) -> Option<String> {
-    manifest.logs.iter().find_map(|(name, &expected)| {
-        let length = length_of(&dir.join(name));
-        (length < expected)
-            .then(|| format!("was written after {expected} bytes of {name}, of which {length} are left"))
-    })
-}
-
-fn length_of(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-fn put_aside(checkpoint: &Checkpoint) -> Result<(), RunError> {
-    let aside = checkpoint.dir.with_file_name(format!("{}{ASIDE}", name_of(checkpoint.step)));
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(|e| RunError::io("remove", &aside, e))?;
-    }
-    fs::rename(&checkpoint.dir, &aside).map_err(|e| RunError::io("rename", &checkpoint.dir, e))
-}
-
-fn remove_rollouts_after(dir: &Path, step: u64) -> Result<(), RunError> {
-    let rollouts = dir.join(ROLLOUTS);
-    for name in names(&rollouts)? {
-        if name.strip_suffix(".jsonl").and_then(step_of).is_some_and(|of| of > step) {
-            let path = rollouts.join(&name);
-            fs::remove_file(&path).map_err(|e| RunError::io("remove", &path, e))?;
-        }
-    }
-    Ok(())
 }

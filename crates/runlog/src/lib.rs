@@ -26,6 +26,7 @@ mod folder;
 mod jsonl;
 mod provenance;
 mod read;
+mod resume;
 
 pub use checkpoint::Checkpoint;
 pub use error::RunError;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use thinktune_method::act::questions::Questions;
+use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, Teacher};
 use thinktune_method::observer::Observer;
 use thinktune_method::run::{RunEnd, run_rl};
@@ -110,7 +111,8 @@ impl RlRun<'_> {
         };
         let mut teacher = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
-                let settings = within_context(settings, model.spec().context, progress);
+                let settings = within_context(settings, model.spec().context);
+                notice_if_crowded(&help.prompts, codec, &settings, progress)?;
                 Some(LocalTeacher::new(*model, codec, help.prompts.clone(), &settings))
             }
             _ => None,
@@ -158,18 +160,31 @@ fn check_context(
     })
 }
 
-/// The settings with the teacher's prompts held within its context, and a notice where that is less than they say.
-fn within_context(settings: &RlSettings, context: usize, progress: &mut Progress) -> RlSettings {
+/// The settings with the teacher's prompts held within its context.
+fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
     let mut settings = settings.clone();
     let guidance = &mut settings.guidance;
     let room = context.saturating_sub(guidance.max_teacher_tokens);
-    if guidance.max_teacher_prompt_tokens > room {
-        progress.notice(&format!(
-            "the teacher's context is {context} tokens: attempts whose request is longer than {room} stay unguided"
-        ));
-        guidance.max_teacher_prompt_tokens = room;
-    }
+    guidance.max_teacher_prompt_tokens = guidance.max_teacher_prompt_tokens.min(room);
     settings
+}
+
+/// Says so where the teacher's instructions alone leave no room for an attempt.
+fn notice_if_crowded(
+    prompts: &PromptSet,
+    codec: &Codec,
+    settings: &RlSettings,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let instructions = codec.prompt_ids(&prompts.messages("", ""))?.len();
+    let room = settings.guidance.max_teacher_prompt_tokens;
+    if instructions >= room {
+        progress.notice(&format!(
+            "nobody will be guided: the teacher's instructions alone take {instructions} tokens, and its \
+             context and guidance.max_teacher_prompt_tokens leave room for {room}"
+        ));
+    }
+    Ok(())
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

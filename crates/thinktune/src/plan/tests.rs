@@ -1,0 +1,74 @@
+use super::*;
+use std::path::Path;
+
+fn config_files(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            config_files(&path, out);
+        } else {
+            assert_eq!(path.extension().unwrap(), "toml", "{}", path.display());
+            out.push(path);
+        }
+    }
+}
+
+/// Every shipped configuration makes a plan, once its model and data are there.
+#[test]
+fn every_shipped_configuration_resolves() {
+    let mut files = Vec::new();
+    config_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs"), &mut files);
+    assert!(files.len() >= 7, "{files:?}");
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data.jsonl");
+    std::fs::write(&data, "").unwrap();
+    for file in files {
+        let mut config = Config::load(&file, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        config.model.as_mut().unwrap().path = Some(place.path().display().to_string());
+        if let Some(path) = config.data.as_mut().and_then(|data| data.path.as_mut()) {
+            *path = data.display().to_string();
+        }
+        if let Some(teacher) = config.guidance.as_mut().and_then(|guidance| guidance.teacher.as_mut())
+            && teacher != "initial"
+        {
+            *teacher = place.path().display().to_string();
+        }
+        resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}
+
+/// The paper's configuration spells out every setting, and all but model, data and run are the defaults.
+#[test]
+fn the_defaults_are_the_papers_settings() {
+    let paper = include_str!("../../../../configs/gsm8k-llama-3.2-3b.toml");
+    let data = tempfile::NamedTempFile::new().unwrap();
+    let path = format!("data.path={:?}", data.path().display().to_string());
+    let spelt_out = Config::parse(paper, std::slice::from_ref(&path)).unwrap();
+    let bare = "method = 'thinktuning'\nmodel.path = 'meta-llama/Llama-3.2-3B-Instruct'\n\
+                data.task = 'gsm8k'\nrun.steps = 58\nseed = 1\nout = 'runs/gsm8k-llama-3.2-3b'\n";
+    let mut defaults = resolve(Config::parse(bare, &[path]).unwrap()).unwrap().config;
+    let guidance = defaults.guidance.as_mut().unwrap();
+    guidance.horizon = Some(50);
+    let resolved = resolve(spelt_out.clone()).unwrap().config;
+    assert_eq!(resolved, spelt_out, "the file is complete");
+    assert_eq!(defaults, resolved);
+}
+
+/// The defaults that `thinktune settings` prints are those that are used.
+#[test]
+fn the_reference_tells_the_defaults() {
+    let data = tempfile::NamedTempFile::new().unwrap();
+    let given = [
+        "method=thinktuning".to_string(),
+        "model.path=org/name".into(),
+        "data.task=gsm8k".into(),
+        format!("data.path={:?}", data.path().display().to_string()),
+        "run.steps=3".into(),
+    ];
+    let mut told = Config::parse(config::REFERENCE, &given).unwrap();
+    let used = resolve(Config::parse("", &given).unwrap()).unwrap().config;
+    told.out = used.out.clone();
+    told.sft = None;
+    told.data = used.data.clone();
+    assert_eq!(used, told);
+}
