@@ -205,6 +205,7 @@ mod tests {
             assert_eq!(step.chosen, step.guided + step.rejected.values().sum::<u64>());
             let fates = step.wrong_to_right + step.right_to_wrong + step.right_to_right + step.wrong_to_wrong;
             assert_eq!(fates, step.guided);
+            assert_eq!(step.opinions_right, step.guided, "this teacher knows the answers");
             assert_eq!(
                 step.updates_total,
                 steps[..step.step as usize].iter().map(|s| s.updates).sum::<u64>()
@@ -331,6 +332,28 @@ mod tests {
                 assert!((a.loss - b.loss).abs() < 1e-9 && (a.kl - b.kl).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn updates_are_counted_across_steps_that_make_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = testing::rl_settings();
+        settings.guidance.gamma.start = 0.0;
+        settings.guidance.gamma.end = 0.0;
+        settings.rollout.questions_per_step = 1;
+        settings.mini_batch_questions = 1;
+        settings.run.steps = 40;
+        settings.run.checkpoint_every = 20;
+        // Of nine questions only one has an answer this student gives.
+        train(&mut Bigram::writing(&["\\boxed{0}", "x"], 9.0), settings, dir.path(), &mut Silent);
+        let steps = metrics(dir.path());
+        let mut total = 0;
+        for step in &steps {
+            total += step.updates;
+            assert_eq!(step.updates_total, total, "step {}", step.step);
+        }
+        let mut after_the_first = steps.iter().skip_while(|step| step.updates == 0);
+        assert!(after_the_first.any(|step| step.updates == 0), "the test needs steps of both kinds");
     }
 
     #[test]

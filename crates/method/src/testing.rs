@@ -135,6 +135,11 @@ impl Bigram {
         model
     }
 
+    /// log pi(next | previous) at temperature 1.
+    pub fn logprob(&self, previous: u32, next: u32) -> f32 {
+        self.distribution(previous, 1.0)[next as usize].ln() as f32
+    }
+
     fn distribution(&self, previous: u32, temperature: f32) -> Vec<f64> {
         let row = &self.weights[previous as usize * VOCAB..][..VOCAB];
         let scaled: Vec<f64> = row.iter().map(|&w| f64::from(w / temperature)).collect();

@@ -157,13 +157,16 @@ mod tests {
     }
 
     fn help_with(groups: Vec<Group<Attempt>>, settings: &RlSettings) -> (Vec<Group<Guided>>, HelpReport) {
-        let (mut student, mut teacher) = (Bigram::default(), ScriptedTeacher);
-        let mut room = Classroom {
-            student: &mut student,
-            language: &Chars,
-            teacher: Some(&mut teacher),
-            reference: None,
-        };
+        help_from(&mut Bigram::default(), groups, settings)
+    }
+
+    fn help_from(
+        student: &mut Bigram,
+        groups: Vec<Group<Attempt>>,
+        settings: &RlSettings,
+    ) -> (Vec<Group<Guided>>, HelpReport) {
+        let mut teacher = ScriptedTeacher;
+        let mut room = Classroom { student, language: &Chars, teacher: Some(&mut teacher), reference: None };
         help(&mut room, groups, 1, settings, &mut Silent).unwrap()
     }
 
@@ -203,16 +206,23 @@ mod tests {
     #[test]
     fn pi_old_of_the_teachers_tokens_is_the_students_view_of_the_whole_trajectory() {
         let mut settings = all_guided();
-        let old = |settings: &RlSettings| {
-            let (groups, _) = help_with(vec![group(0, &["ab<end>"])], settings);
-            groups[0].rows[0].tokens.iter().map(|token| token.old_logprob).collect::<Vec<_>>()
+        let mut student = Bigram::writing(&["b\n\nHm", "m.\n", "\n\\boxed{0}"], 3.0);
+        let mut old = |settings: &RlSettings| {
+            let (groups, _) = help_from(&mut student, vec![group(0, &["ab<end>"])], settings);
+            groups[0].rows[0].clone()
         };
-        let uniform = -(testing::VOCAB as f32).ln();
-        let scored = old(&settings);
-        assert_eq!(scored[..2], [Some(-1.0); 2], "the student's own are as recorded while sampling");
-        let close = |a: &Option<f32>| (a.unwrap() - uniform).abs() < 1e-5;
-        assert!(scored[2..].iter().all(close), "{scored:?}");
+        let row = old(&settings);
+        let scored: Vec<f32> = row.tokens.iter().map(|token| token.old_logprob.unwrap()).collect();
+        assert_eq!(scored[..2], [-1.0; 2], "the student's own are as recorded while sampling");
         settings.run.log_logprobs = false;
-        assert!(old(&settings)[2..].iter().all(Option::is_none), "not asked for, not paid for");
+        let unscored = old(&settings);
+        assert!(
+            unscored.tokens[2..].iter().all(|token| token.old_logprob.is_none()),
+            "not asked, not paid for"
+        );
+        for (at, pair) in row.ids().windows(2).enumerate().skip(1) {
+            let expected = student.logprob(pair[0], pair[1]);
+            assert_eq!(scored[at + 1], expected, "token {}", at + 1);
+        }
     }
 }

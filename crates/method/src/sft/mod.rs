@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn of_an_answer_the_prompt_is_not_learnt() {
+        let prompt = vec![testing::BOS, 'p'.into(), 'q'.into(), 5];
+        let answer = vec![Sequence::answer(prompt, &['a'.into(), testing::END])];
+        let dir = tempfile::tempdir().unwrap();
+        let mut student = Bigram::default();
+        let mut folder = testing::run_folder(dir.path());
+        run_sft(&mut student, answer, &settings(), &mut folder, &mut Silent).unwrap();
+        let touched = |previous: u32| {
+            student.weights[previous as usize * testing::VOCAB..][..testing::VOCAB].iter().any(|&w| w != 0.0)
+        };
+        assert!(!touched(testing::BOS) && !touched('p'.into()) && !touched('q'.into()));
+        assert!(touched(5) && touched('a'.into()) && !touched(testing::END));
+    }
+
+    #[test]
     fn nothing_to_train_on_is_an_error() {
         let settings = SftSettings { max_tokens: 2, ..(*settings()).clone() };
         let message = Plan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
