@@ -32,7 +32,7 @@ pub use checkpoint::Checkpoint;
 pub use error::RunError;
 pub use folder::{Opened, RunFolder, RunIdentity};
 pub use jsonl::JsonLines;
-pub use provenance::{Provenance, fingerprint_dir, sha256_hex};
+pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
     checkpoints, latest_checkpoint, read_config, read_metrics, read_provenance, read_rollouts,
     read_sft_metrics, read_timings, rollout_steps,

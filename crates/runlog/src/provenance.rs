@@ -37,17 +37,17 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 over the names and contents of every file below a folder (or of a single file), so that a run is
-/// not continued with other weights or other data than it began with.
+/// SHA-256 of a file, or over the names and contents of those files of a folder whose name is `wanted`, so that
+/// a run is not continued with other weights or other data than it began with.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn fingerprint_dir(path: &Path) -> Result<String, RunError> {
+pub fn fingerprint(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<String, RunError> {
     if path.is_file() {
         return Ok(hash_file(path)?.1);
     }
     let mut hasher = Sha256::new();
-    for name in files_below(path)? {
+    for name in files_below(path)?.into_iter().filter(|name| wanted(name)) {
         let (length, digest) = hash_file(&path.join(&name))?;
         hasher.update(format!("{name}\n{length}\n{digest}\n"));
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use thinktune_runlog::event::{PhaseTiming, SftMetrics, StepTimings};
 use thinktune_runlog::{
-    Checkpoint, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint_dir, latest_checkpoint,
+    Checkpoint, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint, latest_checkpoint,
     read_sft_metrics, rollout_steps,
 };
 
@@ -234,12 +234,14 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_last_one_alone() {
 fn fingerprints_see_names_and_contents() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a"), "x").unwrap();
-    let one = fingerprint_dir(dir.path()).unwrap();
+    let one = fingerprint(dir.path(), |name| name != "c").unwrap();
     fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
-    let two = fingerprint_dir(dir.path()).unwrap();
+    let two = fingerprint(dir.path(), |name| name != "c").unwrap();
     fs::write(dir.path().join("b"), "y").unwrap();
-    let three = fingerprint_dir(dir.path()).unwrap();
+    let three = fingerprint(dir.path(), |name| name != "c").unwrap();
     assert!(one != two && two != three);
+    fs::write(dir.path().join("c"), "not wanted").unwrap();
+    assert_eq!(fingerprint(dir.path(), |name| name != "c").unwrap(), three);
 }
 
 proptest! {

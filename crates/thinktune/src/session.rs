@@ -9,7 +9,7 @@ use thinktune_method::run::RunEnd;
 use thinktune_model::{
     Codec, Dtype, LocalModel, ModelError, ModelSpec, copy_config, copy_side_files, init_random, save_params,
 };
-use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint_dir};
+use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
 
 use crate::config::Init;
 use crate::failure::Interrupted;
@@ -106,12 +106,12 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
 
 fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<RunFolder> {
     let config = plan.config.to_toml();
-    let mut inputs = BTreeMap::from([("model".to_string(), fingerprint_dir(&student.dir)?)]);
+    let mut inputs = BTreeMap::from([("model".to_string(), fingerprint(&student.dir, is_model_file)?)]);
     if let Some(path) = &plan.data.path {
-        inputs.insert("data".into(), fingerprint_dir(path)?);
+        inputs.insert("data".into(), fingerprint(path, |_| true)?);
     }
     if let Some(dir) = work.teacher_dir() {
-        inputs.insert("teacher".into(), fingerprint_dir(dir)?);
+        inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);
     }
     let provenance = Provenance::now(env!("CARGO_PKG_VERSION"), &config, inputs);
     let identity = RunIdentity { config: &config, free_keys: &FREE_KEYS, provenance: &provenance };
@@ -122,6 +122,11 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
     let mut folder = opened.folder;
     folder.keep_checkpoints(plan.keep_checkpoints);
     Ok(folder)
+}
+
+/// What a model folder is read for: weights, configuration, tokenizer, chat template.
+fn is_model_file(name: &str) -> bool {
+    !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Weights in the precision the model came in, with its tokenizer and configuration.
