@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn whole_groups_up_to_the_budget_then_pieces() {
-        assert_eq!(micro_batches([group(2, &[2, 1]), group(1, &[4])], 10), [0..3]);
+        assert_eq!(micro_batches([group(2, &[2, 1]), group(1, &[4]), group(1, &[9])], 10), [0..3, 3..4]);
+        let groups = [group(0, &[7]), group(5, &[10]), group(16, &[12]), group(16, &[21])];
+        assert_eq!(micro_batches(groups, 66), [0..3, 3..4], "a prompt that joins takes room too");
         assert_eq!(
             micro_batches([group(2, &[2, 1]), group(1, &[5])], 10),
             [0..2, 2..3],
