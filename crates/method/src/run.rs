@@ -335,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn kl_keeps_the_student_near_the_reference() {
+        let drift = |beta: f64| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut settings = testing::rl_settings();
+            settings.loss.beta = beta;
+            settings.run.steps = 12;
+            train(&mut student(), settings, dir.path(), &mut Silent);
+            metrics(dir.path()).last().unwrap().kl
+        };
+        let (free, held) = (drift(1e-9), drift(3.0));
+        assert!(held > 0.0 && held < 0.5 * free, "{held} {free}");
+    }
+
+    #[test]
     fn updates_are_counted_across_steps_that_make_none() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = testing::rl_settings();

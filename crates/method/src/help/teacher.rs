@@ -147,6 +147,13 @@ mod tests {
     }
 
     #[test]
+    fn the_teacher_draws_from_a_stream_of_its_own() {
+        let attempt = SampleKey { stream: stream::ATTEMPT, step: 3, question: 5, sample: 7 };
+        let expected = SampleKey { stream: stream::TEACHER, step: 3, question: 5, sample: 7 };
+        assert_eq!(reply_key(attempt), expected);
+    }
+
+    #[test]
     fn a_reply_ends_or_is_truncated_and_a_long_request_is_not_asked() {
         let mut model = Bigram::writing(&["hm"], 30.0);
         let mut settings = testing::rl_settings();
