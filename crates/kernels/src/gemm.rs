@@ -8,9 +8,13 @@
 //! `b` is packed into panels of [`PANEL`] columns; weights can be packed once ([`Packed`]) and used for
 //! many calls. The inner kernels hold a tile of c in registers.
 
+mod tile;
+
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::{Isa, isa};
+use tile::{Tile, max_height};
 
 /// Columns of a packed panel.
 pub const PANEL: usize = 32;
@@ -95,7 +99,7 @@ impl Packed {
 }
 
 /// Copies columns `from..from + PANEL` of rows `ks` of `b` into `out`, `[ks, PANEL]`, zero-padded.
-fn pack_panel(b: View, from: usize, ks: std::ops::Range<usize>, out: &mut [f32]) {
+fn pack_panel(b: View, from: usize, ks: Range<usize>, out: &mut [f32]) {
     let width = PANEL.min(b.cols - from);
     if b.col_stride == 1 {
         for (row, k) in out.chunks_exact_mut(PANEL).zip(ks) {
@@ -141,35 +145,17 @@ unsafe impl Sync for Output {}
 /// # Panics
 /// If the shapes disagree.
 pub fn gemm_packed(a: View, b: &Packed, c: &mut [f32], accumulate: bool, threads: Threads) {
-    let (m, k, n) = (a.rows, b.k, b.n);
-    assert_eq!(a.cols, k, "a is {m} x {}, b is {k} x {n}", a.cols);
-    assert_eq!(c.len(), m * n, "c holds {} elements, {m} x {n} expected", c.len());
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !accumulate {
-            c.fill(0.0);
-        }
-        return;
-    }
-    let output = Output { pointer: c.as_mut_ptr(), row_stride: n };
+    let k = b.k;
     // Few rows: several panels side by side, so that enough independent chains are in flight.
-    let side_by_side = match m {
-        1..=3 => 4,
+    let side_by_side = match a.rows {
+        0..=3 => 4,
         4..=6 => 2,
         _ => 1,
     };
-    let groups = n.div_ceil(PANEL * side_by_side);
-    let (row_cuts, rows_each) = cut_rows(m, groups, m * n * k, threads);
-    let task = |index: usize| {
-        let (group, cut) = (index / row_cuts, index % row_cuts);
-        let panels = &b.panels[group * side_by_side * PANEL * k..];
-        let columns = group * side_by_side * PANEL..n.min((group + 1) * side_by_side * PANEL);
-        let rows = cut * rows_each..m.min((cut + 1) * rows_each);
-        tile_rows(a, rows, 0, k, panels, columns, output, !accumulate);
-    };
-    run(groups * row_cuts, m * n * k, threads, task);
+    by_pieces(a, (k, b.n), c, accumulate, threads, side_by_side, |output, rows, columns| {
+        let panels = &b.panels[columns.start * k..];
+        tile_rows(a, rows, 0..k, panels, columns, output, !accumulate);
+    });
 }
 
 /// c = a b, or c += a b.
@@ -180,80 +166,82 @@ pub fn gemm_packed(a: View, b: &Packed, c: &mut [f32], accumulate: bool, threads
 /// # Panics
 /// If the shapes disagree.
 pub fn gemm(a: View, b: View, c: &mut [f32], accumulate: bool, threads: Threads) {
-    let (m, k, n) = (a.rows, a.cols, b.cols);
-    assert_eq!(b.rows, k, "a is {m} x {k}, b is {} x {n}", b.rows);
-    assert_eq!(c.len(), m * n, "c holds {} elements, {m} x {n} expected", c.len());
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !accumulate {
-            c.fill(0.0);
+    by_pieces(a, (b.rows, b.cols), c, accumulate, threads, 1, |output, rows, columns| {
+        let mut packed = vec![0.0; b.rows.min(DEPTH) * PANEL];
+        for from in (0..b.rows).step_by(DEPTH) {
+            let depths = from..b.rows.min(from + DEPTH);
+            let packed = &mut packed[..depths.len() * PANEL];
+            pack_panel(b, columns.start, depths.clone(), packed);
+            tile_rows(a, rows.clone(), depths, packed, columns.clone(), output, !accumulate && from == 0);
         }
+    });
+}
+
+/// Checks shapes, cuts c into pieces of whole groups of panels and some rows, and runs `piece` on each.
+fn by_pieces(
+    a: View,
+    (k, n): (usize, usize),
+    c: &mut [f32],
+    accumulate: bool,
+    threads: Threads,
+    panels_of_piece: usize,
+    piece: impl Fn(Output, Range<usize>, Range<usize>) + Sync + Send,
+) {
+    let m = a.rows;
+    assert_eq!(a.cols, k, "a is {m} x {}, b is {k} x {n}", a.cols);
+    assert_eq!(c.len(), m * n, "c holds {} elements, {m} x {n} expected", c.len());
+    if k == 0 && !accumulate {
+        c.fill(0.0);
+    }
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     let output = Output { pointer: c.as_mut_ptr(), row_stride: n };
-    let groups = n.div_ceil(PANEL);
-    let (row_cuts, rows_each) = cut_rows(m, groups, m * n * k, threads);
+    let width = panels_of_piece * PANEL;
+    let groups = n.div_ceil(width);
+    let alone = threads == Threads::One || m * n * k < PARALLEL_FROM;
+    let (cuts, height) = if alone { (1, m) } else { cut_rows(m, groups) };
     let task = |index: usize| {
-        let (panel, cut) = (index / row_cuts, index % row_cuts);
-        let columns = panel * PANEL..n.min((panel + 1) * PANEL);
-        let rows = cut * rows_each..m.min((cut + 1) * rows_each);
-        let mut packed = vec![0.0; k.min(DEPTH) * PANEL];
-        for from in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - from);
-            let packed = &mut packed[..depth * PANEL];
-            pack_panel(b, columns.start, from..from + depth, packed);
-            let fresh = !accumulate && from == 0;
-            tile_rows(a, rows.clone(), from, depth, packed, columns.clone(), output, fresh);
-        }
+        let (group, cut) = (index / cuts, index % cuts);
+        let rows = cut * height..m.min((cut + 1) * height);
+        piece(output, rows, group * width..n.min((group + 1) * width));
     };
-    run(groups * row_cuts, m * n * k, threads, task);
+    if alone {
+        (0..groups * cuts).for_each(task);
+    } else {
+        (0..groups * cuts).into_par_iter().for_each(task);
+    }
 }
 
 /// Into how many pieces to cut the rows so that every thread has work, and the rows of each piece.
-fn cut_rows(m: usize, groups: usize, work: usize, threads: Threads) -> (usize, usize) {
-    if threads == Threads::One || work < PARALLEL_FROM {
-        return (1, m);
-    }
+fn cut_rows(m: usize, groups: usize) -> (usize, usize) {
     let wanted = (2 * rayon::current_num_threads()).div_ceil(groups);
-    let rows_each = m.div_ceil(wanted.max(1)).next_multiple_of(12);
-    (m.div_ceil(rows_each), rows_each)
+    let height = m.div_ceil(wanted).next_multiple_of(max_height(1));
+    (m.div_ceil(height), height)
 }
 
-fn run(tasks: usize, work: usize, threads: Threads, task: impl Fn(usize) + Sync + Send) {
-    if threads == Threads::One || work < PARALLEL_FROM || tasks == 1 {
-        (0..tasks).for_each(task);
-    } else {
-        (0..tasks).into_par_iter().for_each(task);
-    }
-}
-
-/// Multiplies rows `rows` of `a`, columns `from..from + depth`, with packed panels covering `columns`.
-#[allow(clippy::too_many_arguments)]
+/// Multiplies rows `rows` of `a`, columns `depths`, with packed panels covering `columns` of c.
 fn tile_rows(
     a: View,
-    rows: std::ops::Range<usize>,
-    from: usize,
-    depth: usize,
+    rows: Range<usize>,
+    depths: Range<usize>,
     panels: &[f32],
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     c: Output,
     fresh: bool,
 ) {
     let panel_count = columns.len().div_ceil(PANEL);
-    assert!(panels.len() >= panel_count * depth * PANEL);
+    assert!(panels.len() >= panel_count * depths.len() * PANEL);
     let mut edge = [0.0f32; 12 * 4 * PANEL];
-    let mut row = rows.start;
-    while row < rows.end {
+    for row in rows.clone().step_by(max_height(panel_count)) {
         let height = max_height(panel_count).min(rows.end - row);
-        let last = (row + height - 1) * a.row_stride + (from + depth - 1) * a.col_stride;
+        let last = (row + height - 1) * a.row_stride + (depths.end - 1) * a.col_stride;
         assert!(last < a.data.len());
         let tile = Tile {
-            a: a.data[row * a.row_stride + from * a.col_stride..].as_ptr(),
+            a: a.data[row * a.row_stride + depths.start * a.col_stride..].as_ptr(),
             row_stride: a.row_stride,
             col_stride: a.col_stride,
-            depth,
+            depth: depths.len(),
             panels: panels.as_ptr(),
             panel_count,
             fresh,
@@ -267,16 +255,6 @@ fn tile_rows(
         } else {
             edge_tile(&tile, height, columns.len(), target, c.row_stride, &mut edge);
         }
-        row += height;
-    }
-}
-
-/// Rows per tile, by the number of panels side by side: what fits in registers.
-fn max_height(panel_count: usize) -> usize {
-    match panel_count {
-        1 => 12,
-        2 => 6,
-        _ => 3,
     }
 }
 
@@ -298,196 +276,6 @@ fn edge_tile(tile: &Tile, height: usize, width: usize, c: *mut f32, row_stride: 
         for j in 0..width {
             // SAFETY: row r and column j of this task's part of c.
             unsafe { *c.add(r * row_stride + j) = scratch[r * padded + j] };
-        }
-    }
-}
-
-/// Operands of one register tile.
-struct Tile {
-    a: *const f32,
-    row_stride: usize,
-    col_stride: usize,
-    depth: usize,
-    panels: *const f32,
-    panel_count: usize,
-    fresh: bool,
-}
-
-impl Tile {
-    /// Computes `height` rows by `panel_count` panels.
-    ///
-    /// # Safety
-    /// `a` must be readable at every (row < height, k < depth), `panels` over
-    /// `panel_count * depth * PANEL`, and `c` writable over `height` rows of whole panels.
-    unsafe fn run(&self, height: usize, c: *mut f32, ldc: usize) {
-        // SAFETY: the caller's promise; `isa()` returns only what the machine has.
-        unsafe {
-            match isa() {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => x86::tile_avx512(self, height, c, ldc),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => x86::tile_avx2(self, height, c, ldc),
-                #[allow(unreachable_patterns)]
-                _ => tile_portable(self, height, c, ldc),
-            }
-        }
-    }
-}
-
-/// The portable kernel: one row and 16 columns at a time.
-///
-/// # Safety
-/// As [`Tile::run`].
-unsafe fn tile_portable(tile: &Tile, height: usize, c: *mut f32, ldc: usize) {
-    const WIDTH: usize = 16;
-    for r in 0..height {
-        for panel in 0..tile.panel_count {
-            for half in 0..PANEL / WIDTH {
-                let mut sums = [0.0f32; WIDTH];
-                // SAFETY: within the bounds promised by the caller.
-                unsafe {
-                    let out = c.add(r * ldc + panel * PANEL + half * WIDTH);
-                    let b = tile.panels.add(panel * tile.depth * PANEL + half * WIDTH);
-                    if !tile.fresh {
-                        std::ptr::copy_nonoverlapping(out, sums.as_mut_ptr(), WIDTH);
-                    }
-                    for k in 0..tile.depth {
-                        let a = *tile.a.add(r * tile.row_stride + k * tile.col_stride);
-                        let b = std::slice::from_raw_parts(b.add(k * PANEL), WIDTH);
-                        for j in 0..WIDTH {
-                            sums[j] = a.mul_add(b[j], sums[j]);
-                        }
-                    }
-                    std::ptr::copy_nonoverlapping(sums.as_ptr(), out, WIDTH);
-                }
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{PANEL, Tile};
-
-    /// R rows by P panels, all sums in registers.
-    ///
-    /// # Safety
-    /// As [`Tile::run`], with `height` = R; the machine has AVX-512F.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn block_avx512<const R: usize, const P: usize>(tile: &Tile, c: *mut f32, ldc: usize) {
-        let mut sums = [[[_mm512_setzero_ps(); 2]; P]; R];
-        // SAFETY: within the bounds promised by the caller.
-        unsafe {
-            if !tile.fresh {
-                for r in 0..R {
-                    for p in 0..P {
-                        for h in 0..2 {
-                            sums[r][p][h] = _mm512_loadu_ps(c.add(r * ldc + p * PANEL + h * 16));
-                        }
-                    }
-                }
-            }
-            for k in 0..tile.depth {
-                let mut b = [[_mm512_setzero_ps(); 2]; P];
-                for (p, b) in b.iter_mut().enumerate() {
-                    let at = tile.panels.add((p * tile.depth + k) * PANEL);
-                    *b = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(16))];
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = _mm512_set1_ps(*tile.a.add(r * tile.row_stride + k * tile.col_stride));
-                    for p in 0..P {
-                        for h in 0..2 {
-                            sums[p][h] = _mm512_fmadd_ps(a, b[p][h], sums[p][h]);
-                        }
-                    }
-                }
-            }
-            for r in 0..R {
-                for p in 0..P {
-                    for h in 0..2 {
-                        _mm512_storeu_ps(c.add(r * ldc + p * PANEL + h * 16), sums[r][p][h]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Tile::run`]; the machine has AVX-512F.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn tile_avx512(tile: &Tile, height: usize, c: *mut f32, ldc: usize) {
-        macro_rules! pick {
-            ($($rows:literal x $panels:literal),*) => {
-                // SAFETY: the caller's promise.
-                match (height, tile.panel_count) {
-                    $(($rows, $panels) => unsafe { block_avx512::<$rows, $panels>(tile, c, ldc) },)*
-                    _ => unreachable!("no tile of {height} rows by {} panels", tile.panel_count),
-                }
-            };
-        }
-        pick!(
-            1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 8 x 1, 9 x 1, 10 x 1, 11 x 1, 12 x 1,
-            1 x 2, 2 x 2, 3 x 2, 4 x 2, 5 x 2, 6 x 2,
-            1 x 3, 2 x 3, 3 x 3,
-            1 x 4, 2 x 4, 3 x 4
-        );
-    }
-
-    /// R rows by half a panel.
-    ///
-    /// # Safety
-    /// As [`Tile::run`] for these rows and columns; the machine has AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn block_avx2<const R: usize>(tile: &Tile, a: *const f32, b: *const f32, c: *mut f32, ldc: usize) {
-        let mut sums = [[_mm256_setzero_ps(); 2]; R];
-        // SAFETY: within the bounds promised by the caller.
-        unsafe {
-            if !tile.fresh {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    *sums = [_mm256_loadu_ps(c.add(r * ldc)), _mm256_loadu_ps(c.add(r * ldc + 8))];
-                }
-            }
-            for k in 0..tile.depth {
-                let at = b.add(k * PANEL);
-                let b = [_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8))];
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = _mm256_set1_ps(*a.add(r * tile.row_stride + k * tile.col_stride));
-                    sums[0] = _mm256_fmadd_ps(a, b[0], sums[0]);
-                    sums[1] = _mm256_fmadd_ps(a, b[1], sums[1]);
-                }
-            }
-            for (r, sums) in sums.iter().enumerate() {
-                _mm256_storeu_ps(c.add(r * ldc), sums[0]);
-                _mm256_storeu_ps(c.add(r * ldc + 8), sums[1]);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Tile::run`]; the machine has AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn tile_avx2(tile: &Tile, height: usize, c: *mut f32, ldc: usize) {
-        for row in (0..height).step_by(6) {
-            let rows = 6.min(height - row);
-            for part in 0..tile.panel_count * 2 {
-                let (panel, half) = (part / 2, part % 2);
-                // SAFETY: the caller's promise; rows and columns stay inside the tile.
-                unsafe {
-                    let a = tile.a.add(row * tile.row_stride);
-                    let b = tile.panels.add(panel * tile.depth * PANEL + half * 16);
-                    let c = c.add(row * ldc + panel * PANEL + half * 16);
-                    match rows {
-                        1 => block_avx2::<1>(tile, a, b, c, ldc),
-                        2 => block_avx2::<2>(tile, a, b, c, ldc),
-                        3 => block_avx2::<3>(tile, a, b, c, ldc),
-                        4 => block_avx2::<4>(tile, a, b, c, ldc),
-                        5 => block_avx2::<5>(tile, a, b, c, ldc),
-                        _ => block_avx2::<6>(tile, a, b, c, ldc),
-                    }
-                }
-            }
         }
     }
 }
@@ -550,46 +338,6 @@ mod tests {
 
     fn transpose(x: &[f32], rows: usize, cols: usize) -> Vec<f32> {
         (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
-    }
-
-    /// All variants of the machine against the portable one, on one tile each.
-    #[test]
-    fn all_variants_give_the_same_bits() {
-        let (depth, panels) = (37, numbers(4 * 37 * PANEL, 5));
-        let a = numbers(12 * depth, 6);
-        for panel_count in 1..=4 {
-            for height in 1..=max_height(panel_count) {
-                for fresh in [false, true] {
-                    let tile = Tile {
-                        a: a.as_ptr(),
-                        row_stride: depth,
-                        col_stride: 1,
-                        depth,
-                        panels: panels.as_ptr(),
-                        panel_count,
-                        fresh,
-                    };
-                    let ldc = panel_count * PANEL;
-                    let start = numbers(height * ldc, 7);
-                    let mut expected = start.clone();
-                    // SAFETY: all buffers have the sizes the tile names.
-                    unsafe { tile_portable(&tile, height, expected.as_mut_ptr(), ldc) };
-                    #[cfg(target_arch = "x86_64")]
-                    for isa in Isa::available() {
-                        let mut c = start.clone();
-                        // SAFETY: as above; the machine has this variant.
-                        unsafe {
-                            match isa {
-                                Isa::Avx512 => x86::tile_avx512(&tile, height, c.as_mut_ptr(), ldc),
-                                Isa::Avx2 => x86::tile_avx2(&tile, height, c.as_mut_ptr(), ldc),
-                                Isa::Portable => tile_portable(&tile, height, c.as_mut_ptr(), ldc),
-                            }
-                        }
-                        assert_eq!(c, expected, "{} {height} x {panel_count}", isa.name());
-                    }
-                }
-            }
-        }
     }
 
     #[test]
