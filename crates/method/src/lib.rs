@@ -11,8 +11,7 @@
 //!    w_aas = p / (sg(p) + c(A)); one optimizer update per mini-batch of questions.
 //!
 //! [`step`] is these four calls; [`run`] repeats them, logs, writes checkpoints and resumes. GRPO is the same step
-//! with gamma 0. [`sft`] trains on given answers, [`evaluate`] grades a
-//! model's own.
+//! with gamma 0. [`sft`] trains on given answers, [`evaluate`] grades a model's own.
 //!
 //! # Where this departs from the paper, and why
 //! 1. *A_min and A_max are constants* (-4 and 4), as in the released code: the paper leaves them open, and extremes
