@@ -236,7 +236,7 @@ impl<'a> Download<'a> {
                 format!("{name}: {endpoint} answered {other} when asked for {file}; try again later")
             }
             None if is_unreachable(error) => format!(
-                "{name}: cannot reach {endpoint} ({}); check the network or HF_ENDPOINT, give the path of a model \
+                "{name}: there is no directory of that name, and the program cannot reach {endpoint} ({}); check the network or HF_ENDPOINT, give the path of a model \
                  directory, or set HF_HUB_OFFLINE=1 to use what the cache holds",
                 cause(error)
             ),
