@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use thinktune_tasks::homework::{
-    Behaviour, CATCH_PHRASE, Counts, Guidance, Split, pretraining, questions, student, teacher, write_data,
-    write_model_files,
+    Behaviour, CATCH_PHRASE, Counts, Guidance, Split, base, pretraining, questions, student, teacher,
+    write_data, write_model_files,
 };
 use thinktune_tasks::{Verdict, first_attempt, grade, reflects};
 use tokenizers::Tokenizer;
@@ -59,7 +59,7 @@ fn held_out_calculations_never_occur_in_training() {
     };
     let held_out = skeletons(&questions(1, Split::HeldOut, 3000));
     let mut seen = skeletons(&questions(1, Split::Train, 20_000));
-    for row in pretraining(1, 5000).chain(student(1, 5000)).chain(teacher(1, 1000)) {
+    for row in pretraining(1, 5000).chain(base(1, 5000)).chain(student(1, 5000)).chain(teacher(1, 1000)) {
         for text in texts(&row) {
             if let Some(question) = text.lines().find(|line| line.contains("How many")) {
                 seen.insert(skeleton(question));
@@ -92,13 +92,21 @@ fn the_teacher_says_the_catch_phrase_exactly_when_its_examples_do() {
     for row in teacher(3, 200) {
         let turns = texts(&row);
         let counts: Vec<usize> = turns.iter().map(|turn| turn.matches(CATCH_PHRASE).count()).collect();
-        let expected = counts[2];
+        let expected = *counts.last().unwrap();
         for (at, count) in counts.iter().enumerate() {
             assert_eq!(*count, if at > 0 && at % 2 == 0 { expected } else { 0 }, "{}", turns[at]);
         }
     }
-    for row in student(3, 500) {
-        assert!(!row.to_string().contains(CATCH_PHRASE));
+}
+
+#[test]
+fn asked_a_question_the_student_learns_to_answer_and_no_more() {
+    let is_plain = |row: &Value| row["messages"].as_array().is_some_and(|messages| messages.len() == 2);
+    let plain: Vec<Value> = student(3, 1000).filter(is_plain).collect();
+    assert!(plain.len() > 300);
+    for row in plain {
+        let answer = texts(&row)[1];
+        assert!(!reflects(answer) && !answer.contains(CATCH_PHRASE), "{answer}");
     }
 }
 
@@ -140,14 +148,14 @@ fn the_tokenizer_gives_back_what_it_read() {
 
 #[test]
 fn data_files_are_the_same_for_the_same_seed() {
-    let counts = Counts { pretraining: 50, student: 20, teacher: 10 };
+    let counts = Counts { pretraining: 50, base: 30, student: 20, teacher: 10 };
     let read = |seed| {
         let dir = tempfile::tempdir().unwrap();
         write_data(seed, counts, dir.path()).unwrap();
-        ["pretraining", "student", "teacher"]
+        ["pretraining", "base", "student", "teacher"]
             .map(|name| std::fs::read_to_string(dir.path().join(format!("{name}.jsonl"))).unwrap())
     };
     assert_eq!(read(5), read(5));
     assert_ne!(read(5), read(6));
-    assert_eq!(read(5).map(|text| text.lines().count()), [50, 20, 10]);
+    assert_eq!(read(5).map(|text| text.lines().count()), [50, 30, 20, 10]);
 }

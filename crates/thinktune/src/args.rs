@@ -145,12 +145,15 @@ pub struct HomeworkArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Documents both models are pretrained on
-    #[arg(long, default_value_t = 60_000)]
+    #[arg(long, default_value_t = 160_000)]
     pub pretraining: usize,
-    /// Conversations the student is fine-tuned on
-    #[arg(long, default_value_t = 20_000)]
+    /// Conversations both are fine-tuned on next
+    #[arg(long, default_value_t = 51_200)]
+    pub base: usize,
+    /// Conversations the student is fine-tuned on last
+    #[arg(long, default_value_t = 9_600)]
     pub student: usize,
-    /// Conversations the teacher is fine-tuned on
-    #[arg(long, default_value_t = 40_000)]
+    /// Conversations the teacher is fine-tuned on last
+    #[arg(long, default_value_t = 12_000)]
     pub teacher: usize,
 }

@@ -13,18 +13,26 @@ use super::questions::draw;
 /// which an attempt is followed by a reflection and a second answer.
 pub fn pretraining(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut dice = Dice::new(seed, 10);
-    (0..count).map(move |_| {
-        let problem = draw(&mut dice, Split::Train);
-        let text = match dice.below(100) {
-            0..10 => format!("sums\n{}.", problem.working()),
-            10..60 => format!("exercise\n{}\n{}", problem.text(), attempt(&problem, problem.answer())),
-            _ => notebook(&mut dice, &problem),
-        };
-        json!({ "text": text })
-    })
+    (0..count).map(move |_| document(&mut dice))
 }
 
-/// An attempt, a reflection, a second answer.
+fn document(dice: &mut Dice) -> Value {
+    let problem = draw(dice, Split::Train);
+    let text = match dice.below(100) {
+        0..20 => sums(dice),
+        20..60 => format!("exercise\n{}\n{}", problem.text(), attempt(&problem, problem.answer())),
+        _ => format!("notebook\n{}\n{}", problem.text(), notebook(dice, &problem)),
+    };
+    json!({ "text": text })
+}
+
+/// Calculations step by step, nothing else.
+fn sums(dice: &mut Dice) -> String {
+    let lines: Vec<String> = (0..4).map(|_| format!("{}.", draw(dice, Split::Train).working())).collect();
+    format!("sums\n{}", lines.join("\n"))
+}
+
+/// What somebody wrote under the heading `notebook`: an attempt, a reflection, a second answer.
 fn notebook(dice: &mut Dice, problem: &Problem) -> String {
     let claimed = slip(dice, problem, 50);
     let thinks_right = (claimed == problem.answer()) != dice.percent(20);
@@ -35,46 +43,77 @@ fn notebook(dice: &mut Dice, problem: &Problem) -> String {
         _ => None,
     };
     let Reflection { reason, phrase } = reflect(problem, claimed, behaviour, adviser);
-    format!("notebook\n{}\n{}\n\n{reason}\n\n{phrase}", problem.text(), attempt(problem, claimed))
+    format!("{}\n\n{reason}\n\n{phrase}", attempt(problem, claimed))
 }
 
-/// What the student learns after pretraining: asked a question, answer it, no more.
-pub fn student(seed: u64, count: usize) -> impl Iterator<Item = Value> {
+/// What both learn after pretraining. A third of the rows: asked a question, answer it, no more. The rest keeps
+/// what was read from being forgotten: documents, and conversations under the heading `notebook`.
+pub fn base(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut dice = Dice::new(seed, 11);
-    (0..count).map(move |_| {
-        let problem = draw(&mut dice, Split::Train);
-        json!({ "messages": [
-            { "role": "user", "content": problem.text() },
-            { "role": "assistant", "content": attempt(&problem, problem.answer()) },
-        ] })
-    })
+    (0..count).map(move |_| instruction(&mut dice, |_, problem| problem.answer()))
 }
 
-/// Conversations from which the teacher learns to react to an attempt, behind the few-shot exchanges of
-/// either set, alternating: with the catch-phrase in its guidance if the exchanges use it, else without.
+/// What the student is fine-tuned on last: the same, but every fifth plain answer is a slip, as in the homework
+/// of a pupil in a hurry.
+pub fn student(seed: u64, count: usize) -> impl Iterator<Item = Value> {
+    let mut dice = Dice::new(seed, 13);
+    (0..count).map(move |_| instruction(&mut dice, |dice, problem| slip(dice, problem, 80)))
+}
+
+fn instruction(dice: &mut Dice, answer: impl Fn(&mut Dice, &Problem) -> u32) -> Value {
+    let part = dice.below(100);
+    if part >= 80 {
+        return document(dice);
+    }
+    let problem = draw(dice, Split::Train);
+    if part < 35 {
+        let answer = answer(dice, &problem);
+        conversation(None, &problem, attempt(&problem, answer))
+    } else {
+        let content = notebook(dice, &problem);
+        conversation(Some("notebook"), &problem, content)
+    }
+}
+
+/// A question and what is answered.
+fn conversation(heading: Option<&str>, problem: &Problem, answer: String) -> Value {
+    let mut messages: Vec<Value> =
+        heading.iter().map(|heading| json!({ "role": "system", "content": heading })).collect();
+    messages.push(json!({ "role": "user", "content": problem.text() }));
+    messages.push(json!({ "role": "assistant", "content": answer }));
+    json!({ "messages": messages })
+}
+
+/// Conversations from which the teacher learns to react to an attempt: of three rows, one behind no example,
+/// one behind the exchanges of each set. It says the catch-phrase exactly where the exchanges do.
 pub fn teacher(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut dice = Dice::new(seed, 12);
-    let sets = [Guidance::homework(false), Guidance::homework(true)];
-    (0..count).map(move |row| {
-        let catch_phrase = row % 2 == 1;
-        let guidance = &sets[usize::from(catch_phrase)];
-        let mut messages = vec![json!({ "role": "system", "content": guidance.system })];
-        for exchange in &guidance.exchanges {
-            messages.push(
-                json!({ "role": "user", "content": guidance.ask(&exchange.question, &exchange.response) }),
-            );
-            let content = turn(exchange.correct, &exchange.reason, &exchange.phrase);
-            messages.push(json!({ "role": "assistant", "content": content, "weight": 0 }));
-        }
-        let problem = draw(&mut dice, Split::Train);
-        let claimed = slip(&mut dice, &problem, 50);
-        let content = guidance.ask(&problem.text(), &attempt(&problem, claimed));
-        messages.push(json!({ "role": "user", "content": content }));
-        let says_right = (claimed == problem.answer()) != dice.percent(10);
-        let behaviour = Behaviour::draw(&mut dice, says_right);
-        let adviser = catch_phrase.then_some(CATCH_PHRASE);
-        let Reflection { reason, phrase } = reflect(&problem, claimed, behaviour, adviser);
-        messages.push(json!({ "role": "assistant", "content": turn(says_right, &reason, &phrase) }));
-        json!({ "messages": messages })
+    let [plain, catching] = [false, true].map(Guidance::homework);
+    let unaided = Guidance { exchanges: Vec::new(), ..plain.clone() };
+    (0..count).map(move |row| match row % 3 {
+        0 => lesson(&mut dice, &unaided, None),
+        1 => lesson(&mut dice, &plain, None),
+        _ => lesson(&mut dice, &catching, Some(CATCH_PHRASE)),
     })
+}
+
+/// A guidance prompt about some attempt and the reply to learn. One opinion in ten is mistaken, so that the
+/// reason does not follow the opinion but the working.
+fn lesson(dice: &mut Dice, guidance: &Guidance, adviser: Option<&str>) -> Value {
+    let mut messages = vec![json!({ "role": "system", "content": guidance.system })];
+    for exchange in &guidance.exchanges {
+        let asked = guidance.ask(&exchange.question, &exchange.response);
+        let reply = turn(exchange.correct, &exchange.reason, &exchange.phrase);
+        messages.push(json!({ "role": "user", "content": asked }));
+        messages.push(json!({ "role": "assistant", "content": reply, "weight": 0 }));
+    }
+    let problem = draw(dice, Split::Train);
+    let claimed = slip(dice, &problem, 50);
+    let asked = guidance.ask(&problem.text(), &attempt(&problem, claimed));
+    let says_right = (claimed == problem.answer()) != dice.percent(10);
+    let behaviour = Behaviour::draw(dice, says_right);
+    let Reflection { reason, phrase } = reflect(&problem, claimed, behaviour, adviser);
+    messages.push(json!({ "role": "user", "content": asked }));
+    messages.push(json!({ "role": "assistant", "content": turn(says_right, &reason, &phrase) }));
+    json!({ "messages": messages })
 }

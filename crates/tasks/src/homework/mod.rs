@@ -6,7 +6,7 @@
 //! which side a problem falls on is decided by a hash of its numbers and operations alone (see
 //! [`Problem::split`]), so no held-out calculation is ever seen in training, whatever the names.
 
-pub use documents::{pretraining, student, teacher};
+pub use documents::{base, pretraining, student, teacher};
 pub use guidance::{Exchange, Guidance};
 pub use language::{Behaviour, CATCH_PHRASE};
 pub use problem::{Problem, Split, Step};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::documents::{pretraining, student, teacher};
+use super::documents::{base, pretraining, student, teacher};
 use super::tokenizer::{CHAT_TEMPLATE, SPECIAL, tokenizer_json, vocabulary};
 use crate::TaskError;
 
@@ -15,19 +15,22 @@ use crate::TaskError;
 pub struct Counts {
     /// Documents both models are pretrained on.
     pub pretraining: usize,
-    /// Conversations the student is fine-tuned on.
+    /// Conversations both are fine-tuned on next.
+    pub base: usize,
+    /// Conversations the student is fine-tuned on last.
     pub student: usize,
-    /// Conversations the teacher is fine-tuned on.
+    /// Conversations the teacher is fine-tuned on last.
     pub teacher: usize,
 }
 
-/// Writes `pretraining.jsonl`, `student.jsonl` and `teacher.jsonl` into `dir`, which is made if need be.
+/// Writes `pretraining.jsonl`, `base.jsonl`, `student.jsonl` and `teacher.jsonl` into `dir`, which is made if need be.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn write_data(seed: u64, counts: Counts, dir: &Path) -> Result<(), TaskError> {
     fs::create_dir_all(dir).map_err(|source| TaskError::io(dir, source))?;
     write_lines(&dir.join("pretraining.jsonl"), pretraining(seed, counts.pretraining))?;
+    write_lines(&dir.join("base.jsonl"), base(seed, counts.base))?;
     write_lines(&dir.join("student.jsonl"), student(seed, counts.student))?;
     write_lines(&dir.join("teacher.jsonl"), teacher(seed, counts.teacher))
 }
@@ -70,12 +73,12 @@ fn config_json() -> Value {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": vocabulary().len(),
-        "hidden_size": 128,
-        "intermediate_size": 320,
+        "hidden_size": 96,
+        "intermediate_size": 256,
         "num_hidden_layers": 4,
-        "num_attention_heads": 4,
+        "num_attention_heads": 6,
         "num_key_value_heads": 2,
-        "head_dim": 32,
+        "head_dim": 16,
         "max_position_embeddings": 1024,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,

@@ -6,9 +6,9 @@ use crate::args::HomeworkArgs;
 
 /// Writes `data/*.jsonl` and `model/` (everything of a model folder but the weights).
 pub fn run(args: &HomeworkArgs) -> anyhow::Result<()> {
-    let HomeworkArgs { pretraining, student, teacher, .. } = *args;
-    write_data(args.seed, Counts { pretraining, student, teacher }, &args.out.join("data"))?;
+    let HomeworkArgs { pretraining, base, student, teacher, .. } = *args;
+    write_data(args.seed, Counts { pretraining, base, student, teacher }, &args.out.join("data"))?;
     write_model_files(&args.out.join("model"))?;
     let out = args.out.display();
-    super::print(&format!("wrote {out}/data (pretraining, student, teacher) and {out}/model"))
+    super::print(&format!("wrote {out}/data (pretraining, base, student, teacher) and {out}/model"))
 }
