@@ -72,3 +72,20 @@ fn the_reference_tells_the_defaults() {
     told.data = used.data.clone();
     assert_eq!(used, told);
 }
+
+/// The GRPO configurations of the miniature are its ThinkTuning ones with nobody guided.
+#[test]
+fn the_baselines_differ_in_guidance_alone() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/homework");
+    let load = |name: &str, set: &[String]| {
+        let mut config = Config::load(&configs.join(name), set).unwrap();
+        config.out = None;
+        config.model.as_mut().unwrap().path = Some(env!("CARGO_MANIFEST_DIR").into());
+        config
+    };
+    for kind in ["", "-catch-phrase"] {
+        let grpo = resolve(load(&format!("grpo{kind}.toml"), &[])).unwrap().config;
+        let guided = load(&format!("thinktuning{kind}.toml"), &["method=grpo".into()]);
+        assert_eq!(resolve(guided).unwrap().config, grpo, "{kind}");
+    }
+}

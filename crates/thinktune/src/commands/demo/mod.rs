@@ -26,10 +26,10 @@ use table::{Column, Guidance, Sample, Table};
 
 /// The recipe; GRPO is the same with nobody guided.
 const RECIPE: &str = include_str!("../../../../../configs/homework/thinktuning.toml");
-/// What `--catch-phrase` changes, beside the phrase itself.
-const CATCH_PHRASE: [&str; 2] = ["guidance.prompts=homework-catch-phrase", "reward.phrase_bonus=0.5"];
+/// The recipe of `--catch-phrase`.
+const CATCH_PHRASE: &str = include_str!("../../../../../configs/homework/thinktuning-catch-phrase.toml");
 /// What `--quick` changes.
-const QUICK: [&str; 2] = ["run.steps=10", "run.checkpoint_every=10"];
+const QUICK: [&str; 2] = ["run.steps=20", "run.checkpoint_every=20"];
 /// Held-out problems asked, in full and in the quick version.
 const HELD_OUT: (usize, usize) = (1024, 256);
 
@@ -102,6 +102,7 @@ impl Demo<'_> {
     }
 
     fn plan(&self, method: &str) -> anyhow::Result<Plan> {
+        let recipe = if self.args.catch_phrase { CATCH_PHRASE } else { RECIPE };
         let models = self.folder.models();
         let quoted = |path: &Path| format!("{:?}", path.display().to_string());
         let mut overrides = vec![
@@ -111,14 +112,10 @@ impl Demo<'_> {
             format!("model.path={}", quoted(&models.join("student"))),
             format!("guidance.teacher={}", quoted(&models.join("teacher"))),
         ];
-        if self.args.catch_phrase {
-            overrides.extend(CATCH_PHRASE.map(String::from));
-            overrides.push(format!("reward.phrase={}", homework::CATCH_PHRASE));
-        }
         if self.args.quick {
             overrides.extend(QUICK.map(String::from));
         }
-        let mut plan = plan::resolve(Config::parse(RECIPE, &overrides)?)?;
+        let mut plan = plan::resolve(Config::parse(recipe, &overrides)?)?;
         // That nobody is guided is what the demo's GRPO run is for.
         plan.notices.clear();
         Ok(plan)
