@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use thinktune_model::hub;
 
 use crate::failure::UsageError;
@@ -87,9 +86,7 @@ impl Place {
     pub fn fetch(&self, offline: bool) -> anyhow::Result<PathBuf> {
         match self {
             Self::Folder(path) => Ok(path.clone()),
-            Self::Hub { name, revision } => {
-                hub::resolve(name, revision.as_deref(), offline).with_context(|| format!("model {self}"))
-            }
+            Self::Hub { name, revision } => Ok(hub::resolve(name, revision.as_deref(), offline)?),
         }
     }
 }
