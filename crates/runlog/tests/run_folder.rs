@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thinktune_runlog::event::{PhaseTiming, SftMetrics, StepTimings};
 use thinktune_runlog::{
     Checkpoint, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint, latest_checkpoint,
-    read_sft_metrics, rollout_steps,
+    read_sft_metrics, read_timings, rollout_steps,
 };
 
 const CONFIG: &str = "seed = 1\nout = \"a\"\n\n[optimizer]\nlr = 1e-3\n";
@@ -130,6 +130,11 @@ fn steps_after_the_checkpoint_are_done_again_to_the_same_bytes() {
     log.extend_from_slice(b"{\"step\":6,\"lo");
     fs::write(dir.path().join("metrics.jsonl"), log).unwrap();
 
+    drop(open(dir.path()));
+    assert_eq!(rollout_steps(dir.path()).unwrap(), [1, 2, 3, 4], "nothing of later steps is left");
+    assert_eq!(read_sft_metrics(dir.path()).unwrap().records.len(), 4);
+    assert_eq!(read_timings(dir.path()).unwrap().records.len(), 4);
+    assert_eq!(fs::read_dir(dir.path().join("checkpoints")).unwrap().count(), 2, "no leftovers");
     assert!(run(dir.path(), 7, 2, 2).is_empty());
     assert_eq!(snapshot(dir.path()), uninterrupted());
 }
