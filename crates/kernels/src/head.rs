@@ -19,7 +19,7 @@ pub struct Normaliser {
 }
 
 impl Normaliser {
-    /// log softmax(logits / temperature)[j], given logit j.
+    /// log softmax(logits / temperature)`[j]`, given logit j.
     #[inline(always)]
     pub fn logprob(&self, logit: f32) -> f32 {
         (f64::from(logit * self.scale) - self.lse) as f32

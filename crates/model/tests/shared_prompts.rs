@@ -82,8 +82,7 @@ fn gradient(model: &mut LocalModel, batches: &[TokenBatch]) -> Vec<f32> {
 #[test]
 fn log_probs_have_the_same_bits() {
     let mut model = model();
-    let (once, each) =
-        (model.score(&shared(&groups())).unwrap(), model.score(&repeated(&groups())).unwrap());
+    let (once, each) = (model.score(&shared(&groups())).unwrap(), model.score(&repeated(&groups())).unwrap());
     assert_eq!(once.logprobs, each.logprobs);
     assert_eq!(once.entropies, each.entropies);
     assert!(shared(&groups()).tokens.len() < repeated(&groups()).tokens.len());
