@@ -18,8 +18,8 @@ use tile::{Tile, max_height};
 
 /// Columns of a packed panel.
 pub const PANEL: usize = 32;
-/// Depth of a block of k packed at a time when `b` is packed on the fly.
-const DEPTH: usize = 1024;
+/// Depth of a block of k: its panel and a tile's rows of a stay in the nearest caches.
+const DEPTH: usize = 512;
 /// Products smaller than this many multiply-adds stay on the calling thread.
 const PARALLEL_FROM: usize = 1 << 19;
 
@@ -153,8 +153,11 @@ pub fn gemm_packed(a: View, b: &Packed, c: &mut [f32], accumulate: bool, threads
         _ => 1,
     };
     by_pieces(a, (k, b.n), c, accumulate, threads, side_by_side, |output, rows, columns| {
-        let panels = &b.panels[columns.start * k..];
-        tile_rows(a, rows, 0..k, panels, columns, output, !accumulate);
+        for from in (0..k).step_by(DEPTH) {
+            let depths = from..k.min(from + DEPTH);
+            let panels = Panels { data: &b.panels[columns.start * k + from * PANEL..], stride: k * PANEL };
+            tile_rows(a, rows.clone(), depths, panels, columns.clone(), output, !accumulate && from == 0);
+        }
     });
 }
 
@@ -172,7 +175,8 @@ pub fn gemm(a: View, b: View, c: &mut [f32], accumulate: bool, threads: Threads)
             let depths = from..b.rows.min(from + DEPTH);
             let packed = &mut packed[..depths.len() * PANEL];
             pack_panel(b, columns.start, depths.clone(), packed);
-            tile_rows(a, rows.clone(), depths, packed, columns.clone(), output, !accumulate && from == 0);
+            let panels = Panels { data: packed, stride: packed.len() };
+            tile_rows(a, rows.clone(), depths, panels, columns.clone(), output, !accumulate && from == 0);
         }
     });
 }
@@ -220,18 +224,25 @@ fn cut_rows(m: usize, groups: usize) -> (usize, usize) {
     (m.div_ceil(height), height)
 }
 
+/// Packed panels side by side, `stride` floats apart.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    data: &'a [f32],
+    stride: usize,
+}
+
 /// Multiplies rows `rows` of `a`, columns `depths`, with packed panels covering `columns` of c.
 fn tile_rows(
     a: View,
     rows: Range<usize>,
     depths: Range<usize>,
-    panels: &[f32],
+    panels: Panels,
     columns: Range<usize>,
     c: Output,
     fresh: bool,
 ) {
     let panel_count = columns.len().div_ceil(PANEL);
-    assert!(panels.len() >= panel_count * depths.len() * PANEL);
+    assert!(panels.data.len() >= (panel_count - 1) * panels.stride + depths.len() * PANEL);
     let mut edge = [0.0f32; 12 * 4 * PANEL];
     for row in rows.clone().step_by(max_height(panel_count)) {
         let height = max_height(panel_count).min(rows.end - row);
@@ -242,7 +253,8 @@ fn tile_rows(
             row_stride: a.row_stride,
             col_stride: a.col_stride,
             depth: depths.len(),
-            panels: panels.as_ptr(),
+            panels: panels.data.as_ptr(),
+            panel_stride: panels.stride,
             panel_count,
             fresh,
         };

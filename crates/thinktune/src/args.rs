@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ pub enum Command {
     Logprobs(LogprobsArgs),
     /// Write the data and the model files of the miniature that the demo runs
     Homework(HomeworkArgs),
+    /// Measure training steps, decoding and matrix products on this machine
+    Bench(BenchArgs),
     /// Print every setting of a configuration file, with its default and meaning
     Settings,
 }
@@ -156,4 +158,88 @@ pub struct HomeworkArgs {
     /// Conversations the teacher is fine-tuned on last
     #[arg(long, default_value_t = 12_000)]
     pub teacher: usize,
+}
+
+/// `thinktune bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Model folder, run folder, or org/name on the Hugging Face hub [default: random weights of --shape]
+    #[arg(long, conflicts_with = "shape")]
+    pub model: Option<String>,
+    /// Shape of a model of random weights; an unknown one gets the list
+    #[arg(long, default_value = "28m")]
+    pub shape: String,
+    /// Questions as JSON lines with "question" and "answer", for --part step [default: prompts of random tokens]
+    #[arg(long, requires = "model")]
+    pub data: Option<PathBuf>,
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = BenchPart::Step)]
+    pub part: BenchPart,
+    /// Questions of a step
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub questions: u32,
+    /// Samples of each question
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=65536))]
+    pub samples: u32,
+    /// Tokens of every completion; no token ends one
+    #[arg(long, default_value_t = 64, value_parser = count)]
+    pub new_tokens: usize,
+    /// Tokens of every prompt of random tokens
+    #[arg(long, default_value_t = 64, value_parser = count)]
+    pub prompt_tokens: usize,
+    /// Steps, or updates of --part train; the one of median length is reported
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub steps: u32,
+    /// Prompts side by side in --part decode
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batches: Vec<u32>,
+    /// Precision of the computation
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--part`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchPart {
+    /// GRPO steps: sampling and training
+    Step,
+    /// Matrix products
+    Gemm,
+    /// Completing prompts side by side
+    Decode,
+    /// Updates on 8 sequences of 256 tokens
+    Train,
+}
+
+impl BenchPart {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Gemm => "gemm",
+            Self::Decode => "decode",
+            Self::Train => "train",
+        }
+    }
+}
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision throughout
+    F32,
+    /// Not there yet
+    Bf16,
+}
+
+/// A number of tokens, from 1 to 16 million.
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1 << 24).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {}", 1 << 24))
 }

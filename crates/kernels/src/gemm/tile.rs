@@ -19,6 +19,8 @@ pub(super) struct Tile {
     pub(super) col_stride: usize,
     pub(super) depth: usize,
     pub(super) panels: *const f32,
+    /// Floats from one panel to the next.
+    pub(super) panel_stride: usize,
     pub(super) panel_count: usize,
     pub(super) fresh: bool,
 }
@@ -28,7 +30,7 @@ impl Tile {
     ///
     /// # Safety
     /// `a` must be readable at every (row < height, k < depth), `panels` over
-    /// `panel_count * depth * PANEL`, and `c` writable over `height` rows of whole panels.
+    /// `depth * PANEL` for each of `panel_count` panels, and `c` writable over `height` rows of whole panels.
     pub(super) unsafe fn run(&self, height: usize, c: *mut f32, ldc: usize) {
         // SAFETY: the caller's promise; `isa()` returns only what the machine has.
         unsafe {
@@ -86,7 +88,7 @@ unsafe fn tile_portable(tile: &Tile, height: usize, c: *mut f32, ldc: usize) {
             // SAFETY: the caller's promise; rows and columns stay inside the tile.
             unsafe {
                 let a = tile.a.add(row * tile.row_stride);
-                let b = tile.panels.add(column / PANEL * tile.depth * PANEL + column % PANEL);
+                let b = tile.panels.add(column / PANEL * tile.panel_stride + column % PANEL);
                 let c = c.add(row * ldc + column);
                 match height - row {
                     1 => block_portable::<1>(tile, a, b, c, ldc),
@@ -126,7 +128,7 @@ mod x86 {
             for k in 0..tile.depth {
                 let mut b = [[_mm512_setzero_ps(); 2]; P];
                 for (p, b) in b.iter_mut().enumerate() {
-                    let at = tile.panels.add((p * tile.depth + k) * PANEL);
+                    let at = tile.panels.add(p * tile.panel_stride + k * PANEL);
                     *b = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(16))];
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
@@ -210,7 +212,7 @@ mod x86 {
                 // SAFETY: the caller's promise; rows and columns stay inside the tile.
                 unsafe {
                     let a = tile.a.add(row * tile.row_stride);
-                    let b = tile.panels.add(panel * tile.depth * PANEL + half * 16);
+                    let b = tile.panels.add(panel * tile.panel_stride + half * 16);
                     let c = c.add(row * ldc + panel * PANEL + half * 16);
                     match rows {
                         1 => block_avx2::<1>(tile, a, b, c, ldc),
@@ -254,6 +256,7 @@ mod tests {
                         col_stride: 1,
                         depth,
                         panels: panels.as_ptr(),
+                        panel_stride: depth * PANEL,
                         panel_count,
                         fresh,
                     };

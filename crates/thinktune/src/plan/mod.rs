@@ -1,6 +1,6 @@
 //! From what was typed to what will be done: every default filled in, every value judged, before anything is loaded.
 
-mod rl;
+pub mod rl;
 
 use std::path::PathBuf;
 

@@ -11,7 +11,10 @@ use crate::config::{Config, Method};
 use crate::place;
 
 /// Fills in and checks the sections of ThinkTuning and GRPO.
-pub(super) fn resolve_rl(c: &mut Config, method: Method, seed: u64, ask: Ask) -> anyhow::Result<RlPlan> {
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn resolve_rl(c: &mut Config, method: Method, seed: u64, ask: Ask) -> anyhow::Result<RlPlan> {
     let rollout = resolve_rollout(c);
     let help_wanted = method == Method::ThinkTuning;
     let guidance = if help_wanted { resolve_guidance(c) } else { no_guidance() };
