@@ -181,9 +181,12 @@ pub struct BenchArgs {
     /// Samples of each question
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=65536))]
     pub samples: u32,
-    /// Tokens of every completion; no token ends one
+    /// Tokens of every completion
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub new_tokens: usize,
+    /// What this measurement always does: no token ends a completion, so that all are of one length
+    #[arg(long)]
+    pub ignore_eos: bool,
     /// Tokens of every prompt of random tokens
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub prompt_tokens: usize,

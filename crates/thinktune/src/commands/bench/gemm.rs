@@ -1,0 +1,82 @@
+//! Matrix products, and what the machine gives at best: the yardsticks of the other parts.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use thinktune_kernels::gemm::{Packed, Threads, View, gemm, gemm_packed};
+
+use super::report::{Report, Row};
+
+/// M, K, N: training rows by a square weight, and decoding of 1, 16 and 64 rows by a wide one.
+const PRODUCTS: [[usize; 3]; 4] = if cfg!(debug_assertions) {
+    // An unoptimised build measures nothing worth knowing; small products keep its tests quick.
+    [PEAK, [1, 256, 512], [16, 256, 512], [64, 256, 512]]
+} else {
+    [PEAK, [1, 2048, 8192], [16, 2048, 8192], [64, 2048, 8192]]
+};
+/// The yardstick.
+pub const PEAK: [usize; 3] = if cfg!(debug_assertions) { [32, 256, 256] } else { [512, 2048, 2048] };
+/// A product is repeated for this long, and the fastest counts.
+const LONG_ENOUGH: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 600 });
+/// Bytes read to measure the memory's bandwidth.
+const READ: usize = if cfg!(debug_assertions) { 1 << 20 } else { 512 << 20 };
+
+/// Times the products; each with weights packed beforehand, as forward passes have them, the first also with weights
+/// packed on the fly, as backward passes do.
+pub fn run() -> Report {
+    let mut rows: Vec<Row> = PRODUCTS.iter().map(|&product| row(product, true)).collect();
+    rows.insert(1, row(PRODUCTS[0], false));
+    let mut report = Report::new("gemm", "matrix products M x K x N, the fastest of many".into(), None);
+    report.fact("memory_gigabytes_per_second", memory_bandwidth() / 1e9);
+    report.rows("products", rows);
+    report
+}
+
+fn row([m, k, n]: [usize; 3], packed: bool) -> Row {
+    let name = format!("{m}x{k}x{n}{}", if packed { "" } else { " packing" });
+    Row::new(&name, &name, fastest([m, k, n], packed)).flop(flop([m, k, n])).bytes((4 * k * n) as f64)
+}
+
+/// The best rate of one large product by the kernel of this program, in operations per second: what other rates are a
+/// share of. What the hardware could do at most is not known here.
+pub fn peak() -> f64 {
+    flop(PEAK) / fastest(PEAK, true).as_secs_f64()
+}
+
+fn flop([m, k, n]: [usize; 3]) -> f64 {
+    2.0 * (m * k * n) as f64
+}
+
+fn fastest([m, k, n]: [usize; 3], packed: bool) -> Duration {
+    let numbers = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect() };
+    let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
+    let (a, b) = (View::new(&a, m, k), View::new(&b, k, n));
+    let weights = packed.then(|| Packed::new(b));
+    let mut product = || match &weights {
+        Some(weights) => gemm_packed(a, weights, &mut c, false, Threads::All),
+        None => gemm(a, b, &mut c, false, Threads::All),
+    };
+    fastest_of(&mut product)
+}
+
+fn fastest_of(work: &mut dyn FnMut()) -> Duration {
+    let begun = Instant::now();
+    let mut fastest = Duration::MAX;
+    while begun.elapsed() < LONG_ENOUGH {
+        let start = Instant::now();
+        work();
+        fastest = fastest.min(start.elapsed());
+    }
+    fastest
+}
+
+/// Bytes per second that all threads read together from a buffer larger than any cache.
+pub fn memory_bandwidth() -> f64 {
+    let buffer: Vec<u64> = (0..READ as u64 / 8).collect();
+    let sum = |piece: &[u64]| piece.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
+    let mut read = || {
+        let total = buffer.par_chunks(1 << 17).map(sum).reduce(|| 0, u64::wrapping_add);
+        std::hint::black_box(total);
+    };
+    READ as f64 / fastest_of(&mut read).as_secs_f64()
+}
