@@ -26,11 +26,10 @@ def last_line(command):
 
 
 class Pairs:
-    """Runs ours next to theirs and gathers the lines of the table."""
+    """Runs ours right before theirs and prints the lines of the table as they come."""
 
     def __init__(self, thinktune, model):
         self.thinktune, self.model = thinktune, model
-        self.lines = []
 
     def ours(self, *args):
         return last_line([self.thinktune, "bench", "--json", *args])
@@ -39,7 +38,7 @@ class Pairs:
         return last_line([sys.executable, HERE / script, "--model", self.model, "--dtype", dtype, *args])
 
     def line(self, work, ours, peer, theirs, faster):
-        self.lines.append((work, f"{ours:,.4g}", peer, f"{theirs:,.4g}", f"{faster:.2f}"))
+        print(f"| {work} | {ours:,.4g} | {peer} | {theirs:,.4g} | {faster:.2f} |", flush=True)
 
     def step(self):
         for dtype in ("f32", "bf16"):
@@ -80,11 +79,9 @@ def main():
     parser.add_argument("--only", default="gemm,train,decode,step", help="parts, separated by commas")
     args = parser.parse_args()
     pairs = Pairs(args.thinktune, args.model)
+    print("| work | thinktune f32 | peer | peer's | times as fast, or as small |\n|---|---|---|---|---|")
     for part in args.only.split(","):
         getattr(pairs, part)()
-    print("| work | thinktune f32 | peer | peer's | times as fast, or as small |\n|---|---|---|---|---|")
-    for line in pairs.lines:
-        print("| " + " | ".join(line) + " |")
 
 
 if __name__ == "__main__":
