@@ -1,6 +1,6 @@
 """Writes the 27.8 M-parameter Llama of docs/performance.md with random weights, and a tokenizer of invented words."""
 
-import sys
+import argparse
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -26,4 +26,6 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory")
+    main(parser.parse_args().directory)
