@@ -296,7 +296,7 @@ fn edge_tile(tile: &Tile, height: usize, width: usize, c: *mut f32, row_stride: 
 mod tests {
     use super::*;
 
-    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    pub(super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
         (0..count)
             .map(|_| {
