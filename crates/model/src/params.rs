@@ -1,6 +1,7 @@
 //! All parameters of a model in one flat f32 buffer: gradients and optimizer moments are buffers of
 //! the same layout, so clipping, AdamW and checkpoints are single passes.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::ModelSpec;
@@ -10,6 +11,7 @@ use crate::spec::TensorSpec;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     tensors: Vec<(TensorSpec, Range<usize>)>,
+    by_name: BTreeMap<String, usize>,
     len: usize,
 }
 
@@ -17,7 +19,7 @@ impl Layout {
     /// The layout of a model's parameters.
     pub fn of(spec: &ModelSpec) -> Self {
         let mut len = 0;
-        let tensors = spec
+        let tensors: Vec<_> = spec
             .tensors()
             .into_iter()
             .map(|tensor| {
@@ -26,7 +28,9 @@ impl Layout {
                 (tensor, start..len)
             })
             .collect();
-        Self { tensors, len }
+        let names = tensors.iter().map(|(tensor, _): &(TensorSpec, _)| tensor.name.clone());
+        let by_name = names.zip(0..).collect();
+        Self { tensors, by_name, len }
     }
 
     /// Number of elements.
@@ -44,9 +48,14 @@ impl Layout {
         &self.tensors
     }
 
+    /// A tensor and where it lies.
+    pub fn tensor(&self, name: &str) -> Option<&(TensorSpec, Range<usize>)> {
+        self.by_name.get(name).map(|&index| &self.tensors[index])
+    }
+
     /// Where a tensor lies.
     pub fn range(&self, name: &str) -> Option<Range<usize>> {
-        self.tensors.iter().find(|(tensor, _)| tensor.name == name).map(|(_, range)| range.clone())
+        self.tensor(name).map(|(_, range)| range.clone())
     }
 }
 

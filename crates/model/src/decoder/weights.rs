@@ -78,8 +78,8 @@ pub(crate) fn tensor<'a>(params: &'a Params, name: &str) -> &'a [f32] {
 
 /// A matrix, `[out, in]` as checkpoints store it.
 pub(crate) fn matrix<'a>(params: &'a Params, name: &str) -> View<'a> {
-    let Some(range) = params.layout.range(name) else { unreachable!("the layout has no tensor {name}") };
-    let entry = params.layout.tensors().iter().find(|(tensor, _)| tensor.name == name);
-    let shape = entry.map_or(&[][..], |(tensor, _)| &tensor.shape);
-    View::new(&params.data[range], shape[0], shape[1])
+    let Some((tensor, range)) = params.layout.tensor(name) else {
+        unreachable!("the layout has no tensor {name}")
+    };
+    View::new(&params.data[range.clone()], tensor.shape[0], tensor.shape[1])
 }
