@@ -13,7 +13,7 @@ use crate::surface::{
     AdamW, Completion, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Score, TokenBatch,
     TokenScores, Train, UpdateReport, stream,
 };
-use crate::train::{Forwarded, Trainer};
+use crate::train::{Forwarded, Keep, Trainer};
 use crate::{Dtype, ModelError, ModelSpec, Params};
 
 /// A model in this process: weights, and, once it is trained, gradients and optimizer state.
@@ -125,7 +125,7 @@ impl LocalModel {
         batch.push(tokens, []);
         self.prepare(&batch)?;
         let decoder = self.decoder();
-        let forwarded = Forwarded::run(&decoder, &batch, true);
+        let forwarded = Forwarded::run(&decoder, &batch, Keep::Nothing);
         let (mut normed, mut logits) = (Vec::new(), Vec::new());
         decoder.final_norm(&forwarded.output, &mut normed);
         decoder.logits(&normed, &mut logits);
@@ -237,7 +237,7 @@ impl Score for LocalModel {
         let decoder = self.decoder();
         let mut scores = TokenScores::default();
         for piece in split(batch, budget) {
-            let forwarded = Forwarded::run(&decoder, &piece, true);
+            let forwarded = Forwarded::run(&decoder, &piece, Keep::Nothing);
             let (part, _) = forwarded.score(&decoder, &piece)?;
             scores.logprobs.extend(part.logprobs);
             scores.entropies.extend(part.entropies);
@@ -288,7 +288,8 @@ impl Train for LocalModel {
     fn forward(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
         self.prepare(batch)?;
         let recompute = self.memory.recomputes(self.spec(), self.recompute, batch.tokens.len());
-        let forwarded = Forwarded::run(&self.decoder(), batch, recompute);
+        let keep = if recompute { Keep::Inputs } else { Keep::Everything };
+        let forwarded = Forwarded::run(&self.decoder(), batch, keep);
         let (scores, normalisers) = forwarded.score(&self.decoder(), batch)?;
         self.trainer().keep(batch.clone(), forwarded, normalisers);
         Ok(scores)

@@ -18,37 +18,48 @@ use crate::{ModelError, Params};
 /// File of the optimizer's state inside a checkpoint.
 pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 
+/// What a forward pass leaves of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All that the backward pass reads.
+    Everything,
+    /// Each layer's input: the backward pass recomputes the rest.
+    Inputs,
+    /// Nothing: there will be no backward pass.
+    Nothing,
+}
+
 /// A forward pass over a packed batch.
 pub(crate) struct Forwarded {
-    /// Per layer: everything, or its input alone where it will be recomputed.
     layers: Vec<Activations>,
-    recompute: bool,
+    keep: Keep,
     /// Output of the last layer. `[T, D]`
     pub(crate) output: Vec<f32>,
 }
 
 impl Forwarded {
-    /// Runs all layers. With `recompute`, only each layer's input is kept.
-    pub(crate) fn run(decoder: &Decoder, batch: &TokenBatch, recompute: bool) -> Self {
+    /// Runs all layers.
+    pub(crate) fn run(decoder: &Decoder, batch: &TokenBatch, keep: Keep) -> Self {
         let positions = positions(batch);
-        let mut x = Vec::new();
-        decoder.embed(&batch.tokens, &mut x);
-        let mut layers = Vec::with_capacity(decoder.spec().layers);
-        let mut scratch = Activations::default();
+        let mut layers = Vec::new();
+        let (mut acts, mut x) = (Activations::default(), Vec::new());
+        decoder.embed(&batch.tokens, &mut acts.x);
         for layer in 0..decoder.spec().layers {
-            let mut acts = if recompute { std::mem::take(&mut scratch) } else { Activations::default() };
-            acts.x = x;
-            x = Vec::new();
             layer_forward(decoder, layer, batch, &positions, &mut acts, &mut x);
-            if recompute {
-                layers.push(Activations { x: std::mem::take(&mut acts.x), ..Activations::default() });
-                scratch = acts;
-            } else {
-                acts.drop_scratch();
-                layers.push(acts);
+            match keep {
+                Keep::Everything => {
+                    acts.drop_scratch();
+                    layers.push(std::mem::take(&mut acts));
+                }
+                Keep::Inputs => {
+                    let input = std::mem::take(&mut acts.x);
+                    layers.push(Activations { x: input, ..Activations::default() });
+                }
+                Keep::Nothing => {}
             }
+            std::mem::swap(&mut acts.x, &mut x);
         }
-        Self { layers, recompute, output: x }
+        Self { layers, keep, output: acts.x }
     }
 
     /// Scores the batch's targets.
@@ -202,7 +213,7 @@ impl Trainer {
         let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
         let positions = positions(&batch);
         for (layer, mut acts) in forwarded.layers.into_iter().enumerate().rev() {
-            if forwarded.recompute {
+            if forwarded.keep == Keep::Inputs {
                 layer_forward(decoder, layer, &batch, &positions, &mut acts, &mut Vec::new());
                 acts.drop_scratch();
             }
