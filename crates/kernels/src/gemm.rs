@@ -1,24 +1,28 @@
-//! Matrix product in f32.
+//! Matrix product.
 //!
 //! Contract: every element of the result is one chain of fused multiply-adds over k in ascending
 //! order, `c = fma(a[m][k], b[k][n], c)`, starting from 0 or, when accumulating, from the value
 //! already there. So a row's result depends on that row and `b` alone, and accumulating a sum over
-//! tokens in several calls gives the bits of one call.
+//! tokens in several calls gives the bits of one call. In bf16 the operands are rounded first, the chain
+//! is the same, in f32. (The AVX-512 instruction for bf16 takes subnormal numbers for zero: there, and
+//! only there, variants can differ.)
 //!
-//! `b` is packed into panels of [`PANEL`] columns; weights can be packed once ([`Packed`]) and used for
-//! many calls. The inner kernels hold a tile of c in registers.
+//! Operands are laid out once ([`Packed`], [`Scratch::rows`]) and may serve several products. The inner
+//! kernels hold a tile of c in registers.
 
+mod pack;
 mod tile;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub use pack::{Packed, Rows, Scratch};
 use tile::{Tile, max_height};
 
 /// Columns of a packed panel.
 pub const PANEL: usize = 32;
-/// Depth of a block of k: its panel and a tile's rows of a stay in the nearest caches.
+/// Steps of a block of k: its panel and a tile's rows of a stay in the nearest caches.
 const DEPTH: usize = 512;
 /// Products smaller than this many multiply-adds stay on the calling thread.
 const PARALLEL_FROM: usize = 1 << 19;
@@ -54,65 +58,9 @@ impl<'a> View<'a> {
         }
     }
 
-    #[inline(always)]
+    #[cfg(test)]
     fn at(&self, row: usize, col: usize) -> f32 {
         self.data[row * self.row_stride + col * self.col_stride]
-    }
-}
-
-/// A `[K, N]` matrix packed into panels of [`PANEL`] columns, zero-padded on the right.
-#[derive(Debug, Clone, Default)]
-pub struct Packed {
-    k: usize,
-    n: usize,
-    panels: Vec<f32>,
-}
-
-impl Packed {
-    /// Packs `b`, `[K, N]`.
-    pub fn new(b: View) -> Self {
-        let (k, n) = (b.rows, b.cols);
-        let mut panels = vec![0.0; n.div_ceil(PANEL) * k * PANEL];
-        if k > 0 {
-            panels
-                .par_chunks_mut(k * PANEL)
-                .enumerate()
-                .for_each(|(panel, out)| pack_panel(b, panel * PANEL, 0..k, out));
-        }
-        Self { k, n, panels }
-    }
-
-    /// K.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// N.
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
-    }
-}
-
-/// Copies columns `from..from + PANEL` of rows `ks` of `b` into `out`, `[ks, PANEL]`, zero-padded.
-fn pack_panel(b: View, from: usize, ks: Range<usize>, out: &mut [f32]) {
-    let width = PANEL.min(b.cols - from);
-    if b.col_stride == 1 {
-        for (row, k) in out.chunks_exact_mut(PANEL).zip(ks) {
-            let start = k * b.row_stride + from;
-            row[..width].copy_from_slice(&b.data[start..start + width]);
-            row[width..].fill(0.0);
-        }
-    } else {
-        for (row, k) in out.chunks_exact_mut(PANEL).zip(ks) {
-            for (j, slot) in row.iter_mut().enumerate() {
-                *slot = if j < width { b.at(k, from + j) } else { 0.0 };
-            }
-        }
     }
 }
 
@@ -132,34 +80,10 @@ struct Output {
     row_stride: usize,
 }
 
-// SAFETY: every task writes its own columns and rows of c only; see `for_tiles`.
+// SAFETY: every task writes its own columns and rows of c only; see `gemm_each`.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
-
-/// c = a b, or c += a b, with `b` packed.
-///
-/// # Shapes
-/// `a`: `[M, K]`; `b`: `[K, N]`; `c`: `[M, N]` row-major.
-///
-/// # Panics
-/// If the shapes disagree.
-pub fn gemm_packed(a: View, b: &Packed, c: &mut [f32], accumulate: bool, threads: Threads) {
-    let k = b.k;
-    // Few rows: several panels side by side, so that enough independent chains are in flight.
-    let side_by_side = match a.rows {
-        0..=3 => 4,
-        4..=6 => 2,
-        _ => 1,
-    };
-    by_pieces(a, (k, b.n), c, accumulate, threads, side_by_side, |output, rows, columns| {
-        for from in (0..k).step_by(DEPTH) {
-            let depths = from..k.min(from + DEPTH);
-            let panels = Panels { data: &b.panels[columns.start * k + from * PANEL..], stride: k * PANEL };
-            tile_rows(a, rows.clone(), depths, panels, columns.clone(), output, !accumulate && from == 0);
-        }
-    });
-}
 
 /// c = a b, or c += a b.
 ///
@@ -167,48 +91,54 @@ pub fn gemm_packed(a: View, b: &Packed, c: &mut [f32], accumulate: bool, threads
 /// `a`: `[M, K]`; `b`: `[K, N]`; `c`: `[M, N]` row-major.
 ///
 /// # Panics
-/// If the shapes disagree.
-pub fn gemm(a: View, b: View, c: &mut [f32], accumulate: bool, threads: Threads) {
-    by_pieces(a, (b.rows, b.cols), c, accumulate, threads, 1, |output, rows, columns| {
-        let mut packed = vec![0.0; b.rows.min(DEPTH) * PANEL];
-        for from in (0..b.rows).step_by(DEPTH) {
-            let depths = from..b.rows.min(from + DEPTH);
-            let packed = &mut packed[..depths.len() * PANEL];
-            pack_panel(b, columns.start, depths.clone(), packed);
-            let panels = Panels { data: packed, stride: packed.len() };
-            tile_rows(a, rows.clone(), depths, panels, columns.clone(), output, !accumulate && from == 0);
-        }
-    });
+/// If the shapes or precisions disagree.
+pub fn gemm(a: Rows, b: &Packed, c: &mut [f32], accumulate: bool, threads: Threads) {
+    gemm_each(a, [(b, c)], accumulate, threads);
 }
 
-/// Checks shapes, cuts c into pieces of whole groups of panels and some rows, and runs `piece` on each.
-fn by_pieces(
-    a: View,
-    (k, n): (usize, usize),
-    c: &mut [f32],
+/// Several products with one left operand.
+///
+/// # Panics
+/// If the shapes or precisions disagree.
+pub fn gemm_each<const P: usize>(
+    a: Rows,
+    products: [(&Packed, &mut [f32]); P],
     accumulate: bool,
     threads: Threads,
-    panels_of_piece: usize,
-    piece: impl Fn(Output, Range<usize>, Range<usize>) + Sync + Send,
 ) {
-    let m = a.rows;
-    assert_eq!(a.cols, k, "a is {m} x {}, b is {k} x {n}", a.cols);
-    assert_eq!(c.len(), m * n, "c holds {} elements, {m} x {n} expected", c.len());
-    if k == 0 && !accumulate {
-        c.fill(0.0);
-    }
-    if m == 0 || n == 0 || k == 0 {
+    // Few rows: several panels side by side, so that enough independent chains are in flight.
+    let side_by_side = match a.m {
+        0..=3 => 4,
+        4..=6 => 2,
+        _ => 1,
+    };
+    let width = side_by_side * PANEL;
+    let columns: usize = products.iter().map(|(b, _)| b.n()).sum();
+    let alone = threads == Threads::One || a.m * columns * a.k < PARALLEL_FROM;
+    let groups: usize = products.iter().map(|(b, _)| b.n().div_ceil(width)).sum();
+    let (cuts, height) = if alone { (1, a.m) } else { cut_rows(a.m, groups) };
+    let products = products.map(|(b, c)| {
+        assert_eq!((a.k, a.precision), (b.k(), b.precision()), "operands of one product");
+        assert_eq!(c.len(), a.m * b.n(), "c holds {} elements, {} x {} expected", c.len(), a.m, b.n());
+        if a.k == 0 && !accumulate {
+            c.fill(0.0);
+        }
+        (b, Output { pointer: c.as_mut_ptr(), row_stride: b.n() })
+    });
+    if a.m == 0 || groups == 0 || a.k == 0 {
         return;
     }
-    let output = Output { pointer: c.as_mut_ptr(), row_stride: n };
-    let width = panels_of_piece * PANEL;
-    let groups = n.div_ceil(width);
-    let alone = threads == Threads::One || m * n * k < PARALLEL_FROM;
-    let (cuts, height) = if alone { (1, m) } else { cut_rows(m, groups) };
     let task = |index: usize| {
-        let (group, cut) = (index / cuts, index % cuts);
-        let rows = cut * height..m.min((cut + 1) * height);
-        piece(output, rows, group * width..n.min((group + 1) * width));
+        let (mut group, cut) = (index / cuts, index % cuts);
+        for (b, output) in &products {
+            let groups = b.n().div_ceil(width);
+            if group < groups {
+                let columns = group * width..b.n().min((group + 1) * width);
+                let rows = cut * height..a.m.min((cut + 1) * height);
+                return piece(a, rows, b, columns, *output, accumulate);
+            }
+            group -= groups;
+        }
     };
     if alone {
         (0..groups * cuts).for_each(task);
@@ -219,48 +149,63 @@ fn by_pieces(
 
 /// Into how many pieces to cut the rows so that every thread has work, and the rows of each piece.
 fn cut_rows(m: usize, groups: usize) -> (usize, usize) {
-    let wanted = (2 * rayon::current_num_threads()).div_ceil(groups);
+    let wanted = (2 * rayon::current_num_threads()).div_ceil(groups.max(1));
     let height = m.div_ceil(wanted).next_multiple_of(max_height(1));
-    (m.div_ceil(height), height)
+    (m.div_ceil(height.max(1)), height)
 }
 
-/// Packed panels side by side, `stride` floats apart.
+/// Some rows by some neighbouring panels of one product.
+fn piece(a: Rows, rows: Range<usize>, b: &Packed, columns: Range<usize>, c: Output, accumulate: bool) {
+    let steps = a.precision.steps(a.k);
+    for from in (0..steps).step_by(DEPTH) {
+        let depth = from..steps.min(from + DEPTH);
+        let panels = Panels {
+            words: &b.words()[columns.start * steps + from * PANEL..],
+            stride: steps * PANEL,
+            count: columns.len().div_ceil(PANEL),
+        };
+        tile_rows(a, rows.clone(), depth, panels, columns.clone(), c, !accumulate && from == 0);
+    }
+}
+
+/// Packed panels side by side, `stride` words apart.
 #[derive(Clone, Copy)]
 struct Panels<'a> {
-    data: &'a [f32],
+    words: &'a [u32],
     stride: usize,
+    count: usize,
 }
 
-/// Multiplies rows `rows` of `a`, columns `depths`, with packed panels covering `columns` of c.
+/// Multiplies rows `rows` of `a`, steps `depth`, with packed panels covering `columns` of c.
 fn tile_rows(
-    a: View,
+    a: Rows,
     rows: Range<usize>,
-    depths: Range<usize>,
+    depth: Range<usize>,
     panels: Panels,
     columns: Range<usize>,
     c: Output,
     fresh: bool,
 ) {
-    let panel_count = columns.len().div_ceil(PANEL);
-    assert!(panels.data.len() >= (panel_count - 1) * panels.stride + depths.len() * PANEL);
+    assert!(panels.words.len() >= (panels.count - 1) * panels.stride + depth.len() * PANEL);
     let mut edge = [0.0f32; 12 * 4 * PANEL];
-    for row in rows.clone().step_by(max_height(panel_count)) {
-        let height = max_height(panel_count).min(rows.end - row);
-        let last = (row + height - 1) * a.row_stride + (depths.end - 1) * a.col_stride;
-        assert!(last < a.data.len());
+    let tallest = tile_height(a, rows.len(), panels.count);
+    for row in rows.clone().step_by(tallest) {
+        let height = tallest.min(rows.end - row);
+        assert!(a.at(row + height - 1, depth.end - 1) < a.words.len());
         let tile = Tile {
-            a: a.data[row * a.row_stride + depths.start * a.col_stride..].as_ptr(),
+            precision: a.precision,
+            a: a.words[a.at(row, depth.start)..].as_ptr(),
             row_stride: a.row_stride,
-            col_stride: a.col_stride,
-            depth: depths.len(),
-            panels: panels.data.as_ptr(),
+            step_stride: a.step_stride,
+            steps: depth.len(),
+            panels: panels.words.as_ptr(),
             panel_stride: panels.stride,
-            panel_count,
+            panel_count: panels.count,
             fresh,
         };
         // SAFETY: `row < rows.end <= M` and `columns.start < N`, so the pointer lies in c.
         let target = unsafe { c.pointer.add(row * c.row_stride + columns.start) };
-        if columns.len() == panel_count * PANEL {
+        if columns.len() == panels.count * PANEL {
             // SAFETY: the tile reads a within the bound asserted above and panels within theirs, and
             // writes `height` rows of whole panels of c, which no other task touches.
             unsafe { tile.run(height, target, c.row_stride) };
@@ -268,6 +213,13 @@ fn tile_rows(
             edge_tile(&tile, height, columns.len(), target, c.row_stride, &mut edge);
         }
     }
+}
+
+/// Rows of the tiles that cover `rows` rows: as tall as fits in registers; few rows are shared evenly.
+/// Grouped rows stay within their group.
+fn tile_height(a: Rows, rows: usize, panel_count: usize) -> usize {
+    let tallest = max_height(panel_count);
+    if a.group == 1 && rows < 4 * tallest { rows.div_ceil(rows.div_ceil(tallest)) } else { tallest }
 }
 
 /// A tile whose last panel is cut by the right edge of c: computed in a scratch of whole panels.
@@ -295,6 +247,7 @@ fn edge_tile(tile: &Tile, height: usize, width: usize, c: *mut f32, row_stride: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Precision;
 
     pub(super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
@@ -307,12 +260,13 @@ mod tests {
     }
 
     /// The contract, word for word.
-    fn reference(a: View, b: View, c: &mut [f32], accumulate: bool) {
+    fn reference(a: View, b: View, c: &mut [f32], accumulate: bool, precision: Precision) {
+        let rounded = |x: f32| if precision == Precision::Bf16 { crate::bf16::round(x) } else { x };
         for m in 0..a.rows {
             for n in 0..b.cols {
                 let mut sum = if accumulate { c[m * b.cols + n] } else { 0.0 };
                 for k in 0..a.cols {
-                    sum = a.at(m, k).mul_add(b.at(k, n), sum);
+                    sum = rounded(a.at(m, k)).mul_add(rounded(b.at(k, n)), sum);
                 }
                 c[m * b.cols + n] = sum;
             }
@@ -320,26 +274,36 @@ mod tests {
     }
 
     const SIZES: [usize; 9] = [1, 2, 3, 5, 7, 13, 31, 33, 65];
+    const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
     #[test]
     fn every_shape_and_layout_has_the_bits_of_the_reference() {
         for &m in &SIZES {
             for &n in &SIZES {
-                for &k in &[1usize, 2, 17, 64, 1025] {
+                for &k in &[1usize, 2, 17, 64, 1027] {
                     let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
                     let (a_t, b_t) = (transpose(&a, m, k), transpose(&b, k, n));
                     let start = numbers(m * n, 3);
-                    for accumulate in [false, true] {
+                    for (accumulate, precision) in
+                        [false, true].into_iter().flat_map(|x| PRECISIONS.map(|p| (x, p)))
+                    {
                         let mut expected = start.clone();
-                        reference(View::new(&a, m, k), View::new(&b, k, n), &mut expected, accumulate);
+                        reference(
+                            View::new(&a, m, k),
+                            View::new(&b, k, n),
+                            &mut expected,
+                            accumulate,
+                            precision,
+                        );
                         for a in [View::new(&a, m, k), View::new(&a_t, k, m).t()] {
                             for b in [View::new(&b, k, n), View::new(&b_t, n, k).t()] {
-                                let mut c = start.clone();
-                                gemm(a, b, &mut c, accumulate, Threads::All);
-                                assert_eq!(c, expected, "gemm {m} {n} {k}");
-                                let mut c = start.clone();
-                                gemm_packed(a, &Packed::new(b), &mut c, accumulate, Threads::One);
-                                assert_eq!(c, expected, "gemm_packed {m} {n} {k}");
+                                for threads in [Threads::One, Threads::All] {
+                                    let mut c = start.clone();
+                                    let mut scratch = Scratch::default();
+                                    let a = scratch.rows(a, precision, Threads::All);
+                                    gemm(a, &Packed::new(b, precision), &mut c, accumulate, threads);
+                                    assert_eq!(c, expected, "{m} {n} {k} {precision:?}");
+                                }
                             }
                         }
                     }
@@ -353,12 +317,76 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_held_another_matrix_serves_again() {
+        for precision in PRECISIONS {
+            let (mut scratch, mut packed) = (Scratch::default(), Packed::default());
+            for (m, n, k) in [(40, 70, 33), (3, 5, 7), (13, 33, 64), (1, 1, 1)] {
+                let (a, b) = (numbers(m * k, 4), numbers(n * k, 5));
+                let (a, b) = (View::new(&a, m, k), View::new(&b, n, k).t());
+                let (mut c, mut expected) = (vec![0.0; m * n], vec![0.0; m * n]);
+                packed.fill(b, precision, Threads::All);
+                gemm(scratch.rows(a, precision, Threads::All), &packed, &mut c, false, Threads::One);
+                reference(a, b, &mut expected, false, precision);
+                assert_eq!(c, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn several_products_are_those_of_one_call_each() {
+        for precision in PRECISIONS {
+            for m in [1, 5, 40] {
+                let (a, b) = (numbers(m * 300, 1), numbers(300 * 200, 2));
+                let mut scratch = Scratch::default();
+                let a = scratch.rows(View::new(&a, m, 300), precision, Threads::All);
+                let (wide, narrow) = (View::new(&b, 300, 200), View::new(&b[..300 * 41], 41, 300).t());
+                let (wide, narrow) = (Packed::new(wide, precision), Packed::new(narrow, precision));
+                let (mut one, mut two) = (vec![0.0; m * 200], vec![0.0; m * 41]);
+                gemm_each(a, [(&wide, &mut one), (&narrow, &mut two)], false, Threads::All);
+                let (mut first, mut second) = (vec![0.0; m * 200], vec![0.0; m * 41]);
+                gemm(a, &wide, &mut first, false, Threads::One);
+                gemm(a, &narrow, &mut second, false, Threads::One);
+                assert_eq!((one, two), (first, second));
+            }
+        }
+    }
+
+    #[test]
+    fn columns_come_back_out_of_a_packed_matrix() {
+        let b = numbers(7 * 40, 3);
+        for precision in PRECISIONS {
+            let packed = Packed::new(View::new(&b, 40, 7).t(), precision);
+            let mut column = [0.0; 7];
+            for n in [0, 31, 32, 39] {
+                packed.column(n, &mut column);
+                let rounded =
+                    |x: &f32| if precision == Precision::Bf16 { crate::bf16::round(*x) } else { *x };
+                assert!(
+                    column.iter().eq(b[n * 7..(n + 1) * 7].iter().map(rounded).collect::<Vec<_>>().iter())
+                );
+            }
+        }
+    }
+
+    #[test]
     fn nan_and_infinity_propagate_and_empty_products_are_fine() {
-        let mut c = [1.0f32; 2];
-        gemm(View::new(&[f32::NAN, 0.0], 2, 1), View::new(&[0.0], 1, 1), &mut c, false, Threads::All);
-        assert!(c[0].is_nan() && c[1] == 0.0);
-        gemm(View::new(&[], 2, 0), View::new(&[], 0, 1), &mut c, false, Threads::All);
-        assert_eq!(c, [0.0, 0.0]);
-        gemm(View::new(&[], 0, 3), View::new(&[0.0; 3], 3, 1), &mut [], false, Threads::All);
+        let product = |a: &[f32], b: &[f32], c: &mut [f32], (m, n, k): (usize, usize, usize), precision| {
+            let mut scratch = Scratch::default();
+            let a = scratch.rows(View::new(a, m, k), precision, Threads::All);
+            gemm(a, &Packed::new(View::new(b, k, n), precision), c, false, Threads::All);
+        };
+        for precision in PRECISIONS {
+            let mut c = [1.0f32; 2];
+            product(&[f32::NAN, 0.0], &[0.0], &mut c, (2, 1, 1), precision);
+            assert!(c[0].is_nan() && c[1] == 0.0);
+            product(&[f32::INFINITY], &[1.0, f32::NEG_INFINITY], &mut c, (1, 2, 1), precision);
+            assert_eq!(c, [f32::INFINITY, f32::NEG_INFINITY]);
+            product(&[f32::INFINITY, 1.0], &[0.0, 1.0], &mut c[..1], (1, 1, 2), precision);
+            assert!(c[0].is_nan());
+            product(&[], &[], &mut c, (2, 1, 0), precision);
+            assert_eq!(c, [0.0, 0.0]);
+            product(&[], &[0.0; 3], &mut [], (0, 1, 3), precision);
+            product(&[0.0; 3], &[], &mut [], (1, 0, 3), precision);
+        }
     }
 }

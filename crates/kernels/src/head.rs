@@ -2,7 +2,7 @@
 //! Sampling and training both call [`log_normaliser`], so their log-probs have the same bits.
 
 use crate::isa::multiversion;
-use crate::math::{exp, max};
+use crate::math::{exp, max, sum};
 
 /// Partial sums: fixed, so that every variant adds in the same order.
 const LANES: usize = 16;
@@ -59,6 +59,44 @@ multiversion! {
 }
 
 multiversion! {
+    /// The largest logit, NaN passed over.
+    pub fn largest(logits: &[f32]) -> f32 {
+        max(logits)
+    }
+}
+
+/// Ids whose mass is summed at a time by [`draw`].
+const DRAW_BLOCK: usize = 64;
+
+multiversion! {
+    /// The first id at which the cumulated probability exceeds `target`, in `[0, 1)`; the last possible one if
+    /// rounding leaves the sum below it.
+    pub fn draw(logits: &[f32], normaliser: Normaliser, target: f64) -> usize {
+        let (scale, lse) = (normaliser.scale, normaliser.lse as f32);
+        let probability = |logit: f32| exp(logit * scale - lse);
+        let mut before = 0.0f64;
+        for (block, logits) in logits.chunks(DRAW_BLOCK).enumerate() {
+            let mut weights = [0.0f32; DRAW_BLOCK];
+            for (weight, logit) in weights.iter_mut().zip(logits) {
+                *weight = probability(*logit);
+            }
+            let mass = f64::from(sum(&weights));
+            if before + mass > target {
+                let mut cumulated = before;
+                for (i, weight) in weights.iter().enumerate() {
+                    cumulated += f64::from(*weight);
+                    if *weight > 0.0 && cumulated > target {
+                        return block * DRAW_BLOCK + i;
+                    }
+                }
+            }
+            before += mass;
+        }
+        logits.iter().rposition(|logit| probability(*logit) > 0.0).unwrap_or(0)
+    }
+}
+
+multiversion! {
     /// Turns a row of logits into d loss / d logits, in place, for a loss whose derivative by the
     /// target's log-prob is `d_logprob`: d = d_logprob (onehot - softmax) scale.
     pub fn logprob_backward(logits: &mut [f32], normaliser: Normaliser, target: usize, d_logprob: f32) {
@@ -92,6 +130,25 @@ mod tests {
             let exact = 2.0 / f64::from(temperature) * (f64::from(u8::from(j == 4)) - (x[j] - lse).exp());
             assert!((f64::from(gradient[j]) - exact).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn draws_the_id_whose_interval_holds_the_number() {
+        let mut logits: Vec<f32> = (0..200).map(|i| ((i * 31 % 37) as f32 - 18.0) * 0.4).collect();
+        (logits[0], logits[199]) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        let normaliser = log_normaliser(&logits, 0.7);
+        let mut before = 0.0;
+        for (id, logit) in logits.iter().enumerate() {
+            let p = f64::from(normaliser.logprob(*logit)).exp();
+            if p > 1e-4 {
+                assert_eq!(draw(&logits, normaliser, before + 0.01 * p), id);
+                assert_eq!(draw(&logits, normaliser, before + 0.99 * p), id);
+            }
+            before += p;
+        }
+        // what cannot be drawn is not, whatever rounding does at the ends
+        assert_eq!(draw(&logits, normaliser, 0.0), 1);
+        assert_eq!(draw(&logits, normaliser, 1.0), 198);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 /// A kernel variant. All give the same bits; they differ in speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
+    /// [`Avx512`](Self::Avx512) with dot products of bf16 pairs.
+    Avx512Bf16,
     /// x86-64 with AVX-512 (F, VL, BW, DQ) and FMA.
     Avx512,
     /// x86-64 with AVX2 and FMA.
@@ -17,6 +19,7 @@ impl Isa {
     /// Name as the environment variable `THINKTUNE_ISA` spells it.
     pub fn name(self) -> &'static str {
         match self {
+            Isa::Avx512Bf16 => "avx512bf16",
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Portable => "portable",
@@ -35,6 +38,9 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
             {
+                if is_x86_feature_detected!("avx512bf16") {
+                    found.push(Isa::Avx512Bf16);
+                }
                 found.push(Isa::Avx512);
             }
             if fma {
@@ -76,7 +82,7 @@ macro_rules! multiversion {
             match $crate::isa() {
                 // SAFETY: `isa()` returns a variant only if the machine has its features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512Bf16 | $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },

@@ -12,6 +12,7 @@ mod isa;
 
 pub mod adamw;
 pub mod attention;
+pub mod bf16;
 pub mod elementwise;
 pub mod gemm;
 pub mod head;
@@ -19,4 +20,5 @@ pub mod math;
 pub mod norm;
 pub mod rope;
 
+pub use bf16::Precision;
 pub use isa::{Isa, isa};

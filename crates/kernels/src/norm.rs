@@ -38,26 +38,44 @@ multiversion! {
 }
 
 multiversion! {
-    /// Backward of [`rms_norm`]: with s = 1/rms and g = dy * w,
-    /// dx += s g - x s^3 (g . x) / D, and dw += dy x s.
+    /// Backward of [`rms_norm`] by its input: with s = 1/rms and g = dy * w,
+    /// dx += s g - x s^3 (g . x) / D.
     ///
     /// # Shapes
-    /// `x`, `dy`, `dx`: `[T, D]`; `weight`, `d_weight`: `[D]`. `dx` and `d_weight` are added to.
+    /// `x`, `dy`, `dx`: `[T, D]`; `weight`: `[D]`; `inverse`, the s of each row for
+    /// [`rms_norm_backward_weight`]: `[T]`. `dx` is added to.
     pub fn rms_norm_backward(
-        x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], d_weight: &mut [f32],
+        x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], inverse: &mut [f32],
     ) {
         let width = weight.len();
         let mut g = vec![0.0f32; width];
         let rows = x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
-        for ((x, dy), dx) in rows {
-            let inverse = inverse_rms(x, eps);
+        for (((x, dy), dx), s) in rows.zip(inverse) {
+            *s = inverse_rms(x, eps);
             for i in 0..width {
                 g[i] = dy[i] * weight[i];
-                d_weight[i] = (dy[i] * inverse).mul_add(x[i], d_weight[i]);
             }
-            let correction = inverse * inverse * inverse * dot(&g, x) / width as f32;
+            let correction = *s * *s * *s * dot(&g, x) / width as f32;
             for i in 0..width {
-                dx[i] += inverse.mul_add(g[i], -(correction * x[i]));
+                dx[i] += s.mul_add(g[i], -(correction * x[i]));
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Backward of [`rms_norm`] by its weight, for columns `from..from + d_weight.len()` of rows of width D:
+    /// dw += dy x s, a chain over the rows.
+    ///
+    /// # Shapes
+    /// `x`, `dy`: `[T, D]`; `inverse`: `[T]`, from [`rms_norm_backward`].
+    pub fn rms_norm_backward_weight(
+        x: &[f32], dy: &[f32], inverse: &[f32], width: usize, from: usize, d_weight: &mut [f32],
+    ) {
+        for ((x, dy), s) in x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(inverse) {
+            let (x, dy) = (&x[from..][..d_weight.len()], &dy[from..][..d_weight.len()]);
+            for ((d_weight, x), dy) in d_weight.iter_mut().zip(x).zip(dy) {
+                *d_weight = (dy * s).mul_add(*x, *d_weight);
             }
         }
     }
@@ -79,7 +97,11 @@ mod tests {
             y.iter().zip(&dy).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
         };
         let (mut dx, mut dw) = (vec![0.0; 14], vec![0.0; width]);
-        rms_norm_backward(&x, &w, 1e-5, &dy, &mut dx, &mut dw);
+        let mut inverse = [0.0; 2];
+        rms_norm_backward(&x, &w, 1e-5, &dy, &mut dx, &mut inverse);
+        let (left, right) = dw.split_at_mut(3);
+        rms_norm_backward_weight(&x, &dy, &inverse, width, 0, left);
+        rms_norm_backward_weight(&x, &dy, &inverse, width, 3, right);
         let step = 1e-3f32;
         for i in 0..14 {
             let (mut up, mut down) = (x.clone(), x.clone());

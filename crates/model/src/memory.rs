@@ -1,7 +1,10 @@
 //! What a model needs in memory, and how much a micro-batch may take.
 
+use thinktune_kernels::Precision;
+
 use crate::ModelSpec;
 use crate::decoder::Activations;
+use crate::decoder::head::chunk_rows;
 
 /// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
 const MAX_TOKENS: usize = 4096;
@@ -38,25 +41,36 @@ impl MachineMemory {
     }
 
     /// Bytes that activations may take: half of what the fixed parts of training leave, at least 256 MiB.
-    fn activations(self, spec: &ModelSpec) -> u64 {
-        let fixed = MemoryPlan::fixed_bytes(spec);
+    fn activations(self, spec: &ModelSpec, precision: Precision) -> u64 {
+        let fixed = MemoryPlan::fixed_bytes(spec, precision);
         (self.total.saturating_sub(fixed) / 2).max(256 << 20)
     }
 
     /// Longest micro-batch for training.
-    pub(crate) fn token_budget(self, spec: &ModelSpec, recompute: Recompute) -> usize {
+    pub(crate) fn token_budget(
+        self,
+        spec: &ModelSpec,
+        precision: Precision,
+        recompute: Recompute,
+    ) -> usize {
         let kept = activation_bytes_per_token(spec, recompute == Recompute::Always);
-        let tokens = (self.activations(spec) / kept) as usize;
+        let tokens = (self.activations(spec, precision) / kept) as usize;
         tokens.clamp(256, MAX_TOKENS)
     }
 
     /// Whether a micro-batch of `tokens` is recomputed layer by layer.
-    pub(crate) fn recomputes(self, spec: &ModelSpec, recompute: Recompute, tokens: usize) -> bool {
+    pub(crate) fn recomputes(
+        self,
+        spec: &ModelSpec,
+        precision: Precision,
+        recompute: Recompute,
+        tokens: usize,
+    ) -> bool {
         match recompute {
             Recompute::Always => true,
             Recompute::Never => false,
             Recompute::Auto => {
-                tokens as u64 * activation_bytes_per_token(spec, false) > self.activations(spec)
+                tokens as u64 * activation_bytes_per_token(spec, false) > self.activations(spec, precision)
             }
         }
     }
@@ -73,6 +87,11 @@ pub fn activation_bytes_per_token(spec: &ModelSpec, recompute: bool) -> u64 {
     let layer = Activations::floats_per_token(spec);
     let floats = if recompute { spec.layers * spec.width + layer } else { spec.layers * layer };
     4 * (floats + 2 * spec.ffn + 4 * spec.width) as u64
+}
+
+/// Bytes of all matrices, packed once.
+fn packed_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
+    (precision.bytes() * spec.parameters()) as u64
 }
 
 /// Bytes of keys and values of one token.
@@ -94,30 +113,36 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// The plan of training `spec` with sequences of at most `longest` tokens, beside `frozen` further
-    /// sets of weights (teacher and reference; one set if they are the same files).
-    pub fn training(spec: &ModelSpec, longest: usize, frozen: usize, machine: MachineMemory) -> Self {
+    /// The plan of training `spec` in `precision` with sequences of at most `longest` tokens, beside `frozen`
+    /// further sets of weights: teacher and reference, counted once where they are the same.
+    pub fn training(
+        spec: &ModelSpec,
+        precision: Precision,
+        longest: usize,
+        frozen: usize,
+        machine: MachineMemory,
+    ) -> Self {
         let weights = 4 * spec.parameters() as u64;
-        let tokens = machine.token_budget(spec, Recompute::Auto).max(longest);
-        let recompute = machine.recomputes(spec, Recompute::Auto, tokens);
+        let packed = packed_bytes(spec, precision);
+        let name = precision.name();
+        let tokens = machine.token_budget(spec, precision, Recompute::Auto).max(longest);
+        let recompute = machine.recomputes(spec, precision, Recompute::Auto, tokens);
         let lanes = rayon::current_num_threads() as u64;
         let rows = machine.decode_rows(spec, longest) as u64 * lanes;
         let tied = if spec.tied_head { 4 * (spec.vocab_size * spec.width) as u64 } else { 0 };
         let mut parts = vec![
             ("weights (f32)".to_owned(), weights),
-            ("weights packed for the kernels".to_owned(), weights),
+            (format!("matrices for the kernels (2 x {name})"), 2 * packed),
             ("gradients (f32)".to_owned(), weights + tied),
             ("AdamW moments (2 x f32)".to_owned(), 2 * weights),
         ];
         if frozen > 0 {
-            parts.push((
-                format!("frozen teacher and reference ({frozen} x f32, packed)"),
-                2 * weights * frozen as u64,
-            ));
+            parts.push((format!("frozen teacher and reference ({frozen} x {name})"), packed * frozen as u64));
         }
         parts.push((
             format!("activations of {tokens} tokens"),
-            tokens as u64 * activation_bytes_per_token(spec, recompute),
+            tokens as u64 * activation_bytes_per_token(spec, recompute)
+                + (4 * chunk_rows(spec.vocab_size).min(tokens) * spec.vocab_size) as u64,
         ));
         parts.push((
             format!("KV cache of {rows} rows x {longest} tokens"),
@@ -127,8 +152,8 @@ impl MemoryPlan {
     }
 
     /// Weights, packed weights, gradients and moments.
-    fn fixed_bytes(spec: &ModelSpec) -> u64 {
-        5 * 4 * spec.parameters() as u64
+    fn fixed_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
+        4 * 4 * spec.parameters() as u64 + 2 * packed_bytes(spec, precision)
     }
 
     /// Sum of all parts.

@@ -8,9 +8,9 @@ use safetensors::tensor::{Dtype as StDtype, SafeTensors, TensorView};
 use thinktune_kernels::adamw::{Constants, adamw, sum_squares};
 use thinktune_kernels::head::Normaliser;
 
-use crate::decoder::backward::Gradients;
+use crate::decoder::backward::{BackwardSpace, Gradients};
 use crate::decoder::weights::{EMBEDDING, head_name};
-use crate::decoder::{Activations, Decoder};
+use crate::decoder::{Activations, Decoder, Transposes, Workspace};
 use crate::generate::LayerCache;
 use crate::surface::{AdamW, TokenBatch, TokenScores, UpdateReport};
 use crate::{ModelError, Params};
@@ -38,19 +38,21 @@ pub(crate) struct Forwarded {
 }
 
 impl Forwarded {
-    /// Runs all layers.
-    pub(crate) fn run(decoder: &Decoder, batch: &TokenBatch, keep: Keep) -> Self {
+    /// Runs all layers. Activations are taken from `spare` as long as there are some.
+    pub(crate) fn run(
+        decoder: &Decoder,
+        batch: &TokenBatch,
+        keep: Keep,
+        spare: &mut Vec<Activations>,
+    ) -> Self {
         let positions = positions(batch);
-        let mut layers = Vec::new();
-        let (mut acts, mut x) = (Activations::default(), Vec::new());
+        let (mut layers, mut space) = (Vec::new(), Workspace::default());
+        let (mut acts, mut x) = (spare.pop().unwrap_or_default(), Vec::new());
         decoder.embed(&batch.tokens, &mut acts.x);
         for layer in 0..decoder.spec().layers {
-            layer_forward(decoder, layer, batch, &positions, &mut acts, &mut x);
+            layer_forward(decoder, layer, batch, &positions, &mut acts, &mut space, &mut x);
             match keep {
-                Keep::Everything => {
-                    acts.drop_scratch();
-                    layers.push(std::mem::take(&mut acts));
-                }
+                Keep::Everything => layers.push(std::mem::replace(&mut acts, spare.pop().unwrap_or_default())),
                 Keep::Inputs => {
                     let input = std::mem::take(&mut acts.x);
                     layers.push(Activations { x: input, ..Activations::default() });
@@ -93,7 +95,7 @@ impl Forwarded {
         let rows: Vec<f32> =
             rows.iter().flat_map(|row| &self.output[row * width..(row + 1) * width]).copied().collect();
         let mut normed = Vec::new();
-        decoder.final_norm(&rows, &mut normed);
+        decoder.norm(&decoder.weights.final_norm, &rows, &mut normed);
         (rows, normed)
     }
 }
@@ -105,9 +107,10 @@ fn layer_forward(
     batch: &TokenBatch,
     positions: &[usize],
     acts: &mut Activations,
+    space: &mut Workspace,
     out: &mut Vec<f32>,
 ) {
-    decoder.project(layer, positions, acts);
+    decoder.project(layer, positions, acts, space);
     let stride = decoder.spec().kv_heads * decoder.spec().head_dim;
     let caches: Vec<LayerCache> = batch
         .offsets
@@ -125,7 +128,7 @@ fn layer_forward(
         spans.extend(batch.prefixes[sequence].map(|prefix| caches[prefix].span()));
         spans.push(caches[sequence].first(row - batch.offsets[sequence] + 1));
     });
-    decoder.finish(layer, acts, out);
+    decoder.finish(layer, acts, space, out);
 }
 
 /// Position of each token, counted from the start of the prefix that its sequence continues.
@@ -167,6 +170,12 @@ struct Kept {
 #[derive(Default)]
 pub(crate) struct Trainer {
     kept: Option<Kept>,
+    /// Activations of earlier micro-batches, for the next.
+    spare: Vec<Activations>,
+    space: BackwardSpace,
+    transposes: Transposes,
+    /// Whether `transposes` are of the weights as they are now.
+    current: bool,
     /// Empty until the first backward pass.
     grads: Vec<f32>,
     /// Gradient of a tied head, apart from the embedding's until the update, so that both are chains in
@@ -178,6 +187,15 @@ pub(crate) struct Trainer {
 }
 
 impl Trainer {
+    /// Memory for the activations of the next forward pass.
+    pub(crate) fn spare(&mut self) -> &mut Vec<Activations> {
+        // a forward pass that was not followed by a backward pass gives its memory back
+        if let Some(kept) = self.kept.take() {
+            self.spare.extend(kept.forwarded.layers);
+        }
+        &mut self.spare
+    }
+
     pub(crate) fn keep(&mut self, batch: TokenBatch, forwarded: Forwarded, normalisers: Vec<Normaliser>) {
         self.kept = Some(Kept { batch, forwarded, normalisers });
     }
@@ -189,8 +207,13 @@ impl Trainer {
         grads
     }
 
-    pub(crate) fn backward(&mut self, decoder: &Decoder, d_logprobs: &[f32]) -> Result<(), ModelError> {
-        let Some(Kept { batch, forwarded, normalisers }) = self.kept.take() else {
+    pub(crate) fn backward(
+        &mut self,
+        decoder: &Decoder,
+        params: &Params,
+        d_logprobs: &[f32],
+    ) -> Result<(), ModelError> {
+        let Some(Kept { batch, mut forwarded, normalisers }) = self.kept.take() else {
             return Err(ModelError::BadInput("`backward` without a `forward` before it".into()));
         };
         if d_logprobs.len() != batch.targets.len() {
@@ -204,36 +227,59 @@ impl Trainer {
             return Err(non_finite("derivative of the loss", d_logprobs[index], &batch, index));
         }
         let used: Vec<usize> = (0..d_logprobs.len()).filter(|&i| d_logprobs[i] != 0.0).collect();
-        if used.is_empty() {
-            return Ok(());
-        }
-        let params = decoder.params;
-        self.grads.resize(params.data.len(), 0.0);
-        let mut d_x = self.head_backward(decoder, &batch, &forwarded, &normalisers, d_logprobs, &used);
-        let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
-        let positions = positions(&batch);
-        for (layer, mut acts) in forwarded.layers.into_iter().enumerate().rev() {
-            if forwarded.keep == Keep::Inputs {
-                layer_forward(decoder, layer, &batch, &positions, &mut acts, &mut Vec::new());
-                acts.drop_scratch();
+        if !used.is_empty() {
+            if !self.current {
+                self.transposes.refill(params, decoder.weights.precision);
+                self.current = true;
             }
-            decoder.layer_backward(layer, acts, &batch, &positions, &mut d_x, &mut grads);
+            self.grads.resize(params.data.len(), 0.0);
+            let d_x = self.head_backward(decoder, params, &batch, &forwarded, &normalisers, d_logprobs, &used);
+            self.layers_backward(decoder, params, &batch, &mut forwarded, d_x);
         }
-        decoder.embed_backward(&batch.tokens, &d_x, &mut grads);
+        self.spare.extend(forwarded.layers);
         Ok(())
     }
 
+    /// From the derivative by the last layer's output to the embedding. `[T, D]`
+    fn layers_backward(
+        &mut self,
+        decoder: &Decoder,
+        params: &Params,
+        batch: &TokenBatch,
+        forwarded: &mut Forwarded,
+        mut d_x: Vec<f32>,
+    ) {
+        let mut grads = Gradients { layout: &params.layout, data: &mut self.grads };
+        let positions = positions(batch);
+        let mut recomputed = Activations::default();
+        for (layer, kept) in forwarded.layers.iter_mut().enumerate().rev() {
+            let acts = if forwarded.keep == Keep::Inputs {
+                std::mem::swap(&mut recomputed.x, &mut kept.x);
+                let (space, out) = (&mut self.space.work, &mut kept.x);
+                layer_forward(decoder, layer, batch, &positions, &mut recomputed, space, out);
+                &mut recomputed
+            } else {
+                kept
+            };
+            let (transposes, space) = (&self.transposes.layers[layer], &mut self.space);
+            decoder.layer_backward(layer, transposes, acts, batch, &positions, &mut d_x, &mut grads, space);
+        }
+        decoder.embed_backward(&batch.tokens, &d_x, &mut grads);
+    }
+
     /// From the derivatives by log-probs to the derivative by the last layer's output. `[T, D]`
+    #[allow(clippy::too_many_arguments)]
     fn head_backward(
         &mut self,
         decoder: &Decoder,
+        params: &Params,
         batch: &TokenBatch,
         forwarded: &Forwarded,
         normalisers: &[Normaliser],
         d_logprobs: &[f32],
         used: &[usize],
     ) -> Vec<f32> {
-        let (params, width) = (decoder.params, decoder.spec().width);
+        let width = decoder.spec().width;
         let targets: Vec<usize> = used.iter().map(|&i| batch.targets[i]).collect();
         let normalisers: Vec<Normaliser> = used.iter().map(|&i| normalisers[i]).collect();
         let d_logprobs: Vec<f32> = used.iter().map(|&i| d_logprobs[i]).collect();
@@ -243,10 +289,18 @@ impl Trainer {
             self.tied_head_grads.resize(params.spec.vocab_size * width, 0.0);
             &mut self.tied_head_grads
         } else {
-            grads.get(head_name(params))
+            grads.get(head_name(&params.spec))
         };
         let tokens = target_tokens(batch, &targets);
-        let d_normed = decoder.score_rows_backward(&normed, &tokens, &normalisers, &d_logprobs, d_head);
+        let d_normed = decoder.score_rows_backward(
+            &self.transposes.head,
+            &normed,
+            &tokens,
+            &normalisers,
+            &d_logprobs,
+            d_head,
+            &mut self.space.work,
+        );
         let d_rows = decoder.final_norm_backward(&rows, &d_normed, &mut grads);
         let mut d_x = vec![0.0; batch.tokens.len() * width];
         for (d_row, row) in d_rows.chunks_exact(width).zip(predicting(batch, &targets)) {
@@ -276,6 +330,7 @@ impl Trainer {
         self.updates += 1;
         let limit = f64::from(settings.max_grad_norm);
         let grad_scale = if grad_norm > limit { (limit / (grad_norm + 1e-6)) as f32 } else { 1.0 };
+        self.current = false;
         let params = Arc::make_mut(params);
         for (tensor, range) in params.layout.tensors() {
             let constants = Constants {

@@ -12,8 +12,10 @@ use rayon::prelude::*;
 use safetensors::tensor::{SafeTensorError, TensorView, View};
 use safetensors::{Dtype as StoredDtype, SafeTensors};
 use serde_json::Value;
+use thinktune_kernels::Precision;
 
 use crate::config::{CONFIG_FILE, parse_object};
+use crate::decoder::Weights;
 use crate::params::Layout;
 use crate::spec::TensorSpec;
 use crate::{ModelError, ModelSpec, Params};
@@ -31,6 +33,35 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// A missing, truncated or foreign file; a tensor that is missing, of another shape than `config.json`
 /// implies, or of a number format other than f32, bf16, f16. Tensors the model does not know are skipped with a warning.
 pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
+    with_sources(dir, |spec, sources| {
+        let layout = Layout::of(&spec);
+        let mut data = zeroed(dir, layout.len())?;
+        fill(&mut data, &sources);
+        Ok(Params { spec, layout, data })
+    })
+}
+
+/// Reads the weights of a model directory for the kernels, tensor by tensor.
+///
+/// # Errors
+/// As [`load_params`].
+pub(crate) fn load_weights(dir: &Path, precision: Precision) -> Result<Weights, ModelError> {
+    with_sources(dir, |spec, sources| {
+        let mut sources = sources.into_iter();
+        Weights::load(&spec, precision, |tensor| {
+            let Some((dtype, bytes)) = sources.next() else { unreachable!("one source per tensor") };
+            let mut values = zeroed(dir, tensor.len())?;
+            dtype.decode(bytes, &mut values);
+            Ok(values)
+        })
+    })
+}
+
+/// Calls `work` with the shape of a model directory and where its tensors lie, in storage order.
+fn with_sources<T>(
+    dir: &Path,
+    work: impl FnOnce(ModelSpec, Vec<Source<'_>>) -> Result<T, ModelError>,
+) -> Result<T, ModelError> {
     let spec = ModelSpec::from_dir(dir)?;
     let files = weight_files(dir)?;
     let maps = files.iter().map(|path| map_file(path)).collect::<Result<Vec<_>, _>>()?;
@@ -43,13 +74,9 @@ pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
     for (path, tensors) in files.iter().zip(&parsed) {
         found.add(path, tensors)?;
     }
-    let layout = Layout::of(&spec);
-    let sources =
-        layout.tensors().iter().map(|(tensor, _)| found.take(tensor)).collect::<Result<Vec<_>, _>>()?;
+    let sources = spec.tensors().iter().map(|tensor| found.take(tensor)).collect::<Result<Vec<_>, _>>()?;
     found.warn_of_the_rest(&spec);
-    let mut data = zeroed(dir, layout.len())?;
-    fill(&mut data, &sources);
-    Ok(Params { spec, layout, data })
+    work(spec, sources)
 }
 
 /// Writes all weights as `model.safetensors` into an existing directory. The same weights give the same bytes.

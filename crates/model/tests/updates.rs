@@ -57,7 +57,7 @@ fn a_frozen_copy_stays_as_it_was() {
     for name in MODELS {
         let mut model = load(name);
         let batch = training_batch(&model);
-        let mut frozen = model.frozen_copy();
+        let mut frozen = model.frozen();
         let before = frozen.score(&batch).expect("score").logprobs;
         train_once(&mut model, &batch);
         let after = frozen.score(&batch).expect("score").logprobs;

@@ -5,21 +5,35 @@
 use rayon::prelude::*;
 use thinktune_kernels::attention::{Saved, attend_backward};
 use thinktune_kernels::elementwise::{add_bias_backward, swiglu_backward};
-use thinktune_kernels::gemm::{Threads, View, gemm};
-use thinktune_kernels::norm::rms_norm_backward;
+use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
+use thinktune_kernels::norm::{rms_norm_backward, rms_norm_backward_weight};
 use thinktune_kernels::rope::rope;
 
+use super::layer::ROWS;
 use super::weights::{
-    DOWN_PROJ, EMBEDDING, FINAL_NORM, GATE_PROJ, INPUT_NORM, K_BIAS, K_NORM, K_PROJ, O_PROJ, POST_NORM,
-    Q_BIAS, Q_NORM, Q_PROJ, UP_PROJ, V_BIAS, V_PROJ, layer_name, matrix, tensor,
+    DOWN_PROJ, EMBEDDING, FINAL_NORM, GATE_PROJ, INPUT_NORM, K_BIAS, K_NORM, K_PROJ, LayerTransposes, O_PROJ,
+    POST_NORM, Q_BIAS, Q_NORM, Q_PROJ, UP_PROJ, V_BIAS, V_PROJ, layer_name,
 };
-use super::{Activations, Decoder};
+use super::{Activations, Decoder, Workspace};
 use crate::surface::TokenBatch;
+
+/// Columns of a norm's weight per parallel task.
+const COLUMNS: usize = 128;
 
 /// Gradients of all parameters, in their layout.
 pub(crate) struct Gradients<'a> {
     pub(crate) layout: &'a crate::params::Layout,
     pub(crate) data: &'a mut [f32],
+}
+
+/// Memory of the backward pass, kept from layer to layer and from call to call.
+#[derive(Default)]
+pub(crate) struct BackwardSpace {
+    pub(crate) work: Workspace,
+    /// Right operand of the product that gives a weight's gradient.
+    input: Packed,
+    /// Derivative by the input of a matrix. `[T, in]`
+    d_input: Vec<f32>,
 }
 
 impl Gradients<'_> {
@@ -31,37 +45,53 @@ impl Gradients<'_> {
 
 impl Decoder<'_> {
     /// Turns d loss / d output of a layer into d loss / d input, in place, and adds to the gradients.
+    /// `gate` and `up` of `acts` are spent.
     ///
     /// # Shapes
     /// `d_x`: `[T, D]`; `positions`: `[T]`.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn layer_backward(
         &self,
         layer: usize,
-        acts: Activations,
+        transposes: &LayerTransposes,
+        acts: &mut Activations,
         batch: &TokenBatch,
         positions: &[usize],
         d_x: &mut [f32],
         grads: &mut Gradients,
+        space: &mut BackwardSpace,
     ) {
-        let Activations { x, q_raw, k_raw, q, k, v, attention, lse, mid, gate, up, .. } = acts;
-        self.mlp_backward(layer, &mid, gate, up, d_x, grads);
+        self.mlp_backward(layer, transposes, acts, d_x, grads, space);
+        let Activations { x, q_raw, k_raw, q, k, v, attention, lse, .. } = acts;
         let spec = self.spec();
-        let (rows, q_width) = (positions.len(), spec.heads * spec.head_dim);
+        let weights = &self.weights.layers[layer];
+        let q_width = spec.heads * spec.head_dim;
 
         // mid = x + attention Wo^T
-        let mut d_attention = vec![0.0; rows * q_width];
-        let d_mid = View::new(d_x, rows, spec.width);
-        gemm(d_mid, self.layer_matrix(layer, O_PROJ), &mut d_attention, false, Threads::All);
+        space.d_input.resize(positions.len() * q_width, 0.0);
+        gemm(
+            self.operand(&mut space.work.rows, d_x, spec.width),
+            &transposes.o,
+            &mut space.d_input,
+            false,
+            Threads::All,
+        );
+        self.pack_input(attention, q_width, &mut space.input);
         let d_wo = grads.get(&layer_name(layer, O_PROJ));
-        gemm(d_mid.t(), View::new(&attention, rows, q_width), d_wo, true, Threads::All);
+        self.weight_backward(d_x, spec.width, &space.input, d_wo, &mut space.work.rows);
 
-        let saved = Saved { q: &q, k: &k, v: &v, out: &attention, lse: &lse };
-        let (mut dq, mut dk, dv) = self.attention_backward(saved, &d_attention, batch);
-        rope(&mut dq, spec.heads, &self.rope.cos, &self.rope.sin, positions, true);
-        rope(&mut dk, spec.kv_heads, &self.rope.cos, &self.rope.sin, positions, true);
+        let saved = Saved { q, k, v, out: attention, lse };
+        let (mut dq, mut dk, dv) = self.attention_backward(saved, &space.d_input, batch);
+        for (d, heads) in [(&mut dq, spec.heads), (&mut dk, spec.kv_heads)] {
+            let width = heads * spec.head_dim;
+            self.by_rows(d, width, |first, d| {
+                let positions = &positions[first..first + d.len() / width];
+                rope(d, heads, &self.rope.cos, &self.rope.sin, positions, true);
+            });
+        }
         if spec.qk_norm {
-            dq = self.head_norm_backward(layer, Q_NORM, &q_raw, &dq, grads);
-            dk = self.head_norm_backward(layer, K_NORM, &k_raw, &dk, grads);
+            dq = self.head_norm_backward(&weights.q_norm, q_raw, &dq, grads.get(&layer_name(layer, Q_NORM)));
+            dk = self.head_norm_backward(&weights.k_norm, k_raw, &dk, grads.get(&layer_name(layer, K_NORM)));
         }
         if spec.qkv_bias {
             for (name, d) in [(Q_BIAS, &dq), (K_BIAS, &dk), (V_BIAS, &dv)] {
@@ -69,65 +99,79 @@ impl Decoder<'_> {
             }
         }
 
-        let mut normed = Vec::new();
-        self.norm(layer, INPUT_NORM, &x, &mut normed);
-        let mut d_normed = vec![0.0; x.len()];
-        for (i, (name, d)) in [(Q_PROJ, &dq), (K_PROJ, &dk), (V_PROJ, &dv)].into_iter().enumerate() {
-            self.linear_backward(layer, name, d, &normed, &mut d_normed, i > 0, grads);
-        }
-        self.norm_backward(layer, INPUT_NORM, &x, &d_normed, d_x, grads);
+        self.norm(&weights.input_norm, x, &mut space.work.normed);
+        let outputs = [
+            (Q_PROJ, &transposes.q, dq.as_slice()),
+            (K_PROJ, &transposes.k, &dk),
+            (V_PROJ, &transposes.v, &dv),
+        ];
+        self.linear_backward(layer, outputs, grads, space);
+        let d_norm = grads.get(&layer_name(layer, INPUT_NORM));
+        self.norm_backward(&weights.input_norm, x, &space.d_input, d_x, d_norm);
     }
 
     /// Backward of mid + SwiGLU(norm(mid)): `d_x` becomes d loss / d mid.
     fn mlp_backward(
         &self,
         layer: usize,
-        mid: &[f32],
-        mut gate: Vec<f32>,
-        mut up: Vec<f32>,
+        transposes: &LayerTransposes,
+        acts: &mut Activations,
         d_x: &mut [f32],
         grads: &mut Gradients,
+        space: &mut BackwardSpace,
     ) {
         let spec = self.spec();
-        let rows = mid.len() / spec.width;
-        let mut product = Vec::new();
-        self.swiglu(&gate, &up, &mut product);
-        let d_out = View::new(d_x, rows, spec.width);
+        let weights = &self.weights.layers[layer];
+        let Activations { mid, gate, up, .. } = acts;
+        self.swiglu(gate, up, &mut space.work.product);
+        self.pack_input(&space.work.product, spec.ffn, &mut space.input);
         let d_down = grads.get(&layer_name(layer, DOWN_PROJ));
-        gemm(d_out.t(), View::new(&product, rows, spec.ffn), d_down, true, Threads::All);
-        let mut d_product = product;
-        gemm(d_out, self.layer_matrix(layer, DOWN_PROJ), &mut d_product, false, Threads::All);
-        let piece = 32 * spec.ffn;
+        self.weight_backward(d_x, spec.width, &space.input, d_down, &mut space.work.rows);
+        let d_product = &mut space.work.product;
+        let d_out = self.operand(&mut space.work.rows, d_x, spec.width);
+        gemm(d_out, &transposes.down, d_product, false, Threads::All);
+        let piece = ROWS * spec.ffn;
         gate.par_chunks_mut(piece)
             .zip(up.par_chunks_mut(piece))
             .zip(d_product.par_chunks(piece))
             .for_each(|((gate, up), d_product)| swiglu_backward(gate, up, d_product));
-        drop(d_product);
-        let mut normed = Vec::new();
-        self.norm(layer, POST_NORM, mid, &mut normed);
-        let mut d_normed = vec![0.0; mid.len()];
-        self.linear_backward(layer, GATE_PROJ, &gate, &normed, &mut d_normed, false, grads);
-        self.linear_backward(layer, UP_PROJ, &up, &normed, &mut d_normed, true, grads);
-        self.norm_backward(layer, POST_NORM, mid, &d_normed, d_x, grads);
+        self.norm(&weights.post_norm, mid, &mut space.work.normed);
+        let outputs =
+            [(GATE_PROJ, &transposes.gate, gate.as_slice()), (UP_PROJ, &transposes.up, up.as_slice())];
+        self.linear_backward(layer, outputs, grads, space);
+        let d_norm = grads.get(&layer_name(layer, POST_NORM));
+        self.norm_backward(&weights.post_norm, mid, &space.d_input, d_x, d_norm);
     }
 
-    /// Backward of y = input W^T: d_input (+)= dy W, dW += dy^T input.
-    #[allow(clippy::too_many_arguments)]
-    fn linear_backward(
+    /// Backward of several y = input W^T with one input, the rows in `space.work.normed`: the sum of all dy W
+    /// goes to `space.d_input`, and each dW += dy^T input. `outputs`: name, W and dy of each.
+    fn linear_backward<const N: usize>(
         &self,
         layer: usize,
-        name: &str,
-        dy: &[f32],
-        input: &[f32],
-        d_input: &mut [f32],
-        accumulate: bool,
+        outputs: [(&str, &Packed, &[f32]); N],
         grads: &mut Gradients,
+        space: &mut BackwardSpace,
     ) {
-        let width = self.spec().width;
-        let rows = input.len() / width;
-        let dy = View::new(dy, rows, dy.len() / rows);
-        gemm(dy, self.layer_matrix(layer, name), d_input, accumulate, Threads::All);
-        gemm(dy.t(), View::new(input, rows, width), grads.get(&layer_name(layer, name)), true, Threads::All);
+        let BackwardSpace { work: Workspace { normed, rows, .. }, input, d_input } = space;
+        self.pack_input(normed, self.spec().width, input);
+        d_input.resize(normed.len(), 0.0);
+        for (index, (name, transpose, dy)) in outputs.into_iter().enumerate() {
+            let width = transpose.k();
+            gemm(self.operand(rows, dy, width), transpose, d_input, index > 0, Threads::All);
+            self.weight_backward(dy, width, input, grads.get(&layer_name(layer, name)), rows);
+        }
+    }
+
+    /// Lays out `[T, width]` as the right operand of dW += dy^T input.
+    fn pack_input(&self, input: &[f32], width: usize, packed: &mut Packed) {
+        let input = View::new(input, input.len() / width, width);
+        packed.fill(input, self.weights.precision, Threads::All);
+    }
+
+    /// dW += dy^T input, for dy `[T, width]`.
+    fn weight_backward(&self, dy: &[f32], width: usize, input: &Packed, dw: &mut [f32], scratch: &mut Scratch) {
+        let dy = View::new(dy, dy.len() / width, width).t();
+        gemm(scratch.rows(dy, self.weights.precision, Threads::All), input, dw, true, Threads::All);
     }
 
     /// Backward of attention over each sequence and the prefix it continues: gradients of q, k, v (after
@@ -183,40 +227,32 @@ impl Decoder<'_> {
         (dq, dk, dv)
     }
 
-    fn head_norm_backward(
-        &self,
-        layer: usize,
-        name: &str,
-        raw: &[f32],
-        d: &[f32],
-        grads: &mut Gradients,
-    ) -> Vec<f32> {
+    /// Backward of the norm of queries or keys: returns the derivative by what was normalised.
+    fn head_norm_backward(&self, weight: &[f32], raw: &[f32], d: &[f32], d_weight: &mut [f32]) -> Vec<f32> {
         let mut out = vec![0.0; d.len()];
-        let name = layer_name(layer, name);
-        let weight = tensor(self.params, &name);
-        rms_norm_backward(raw, weight, self.spec().norm_eps, d, &mut out, grads.get(&name));
+        self.norm_backward(weight, raw, d, &mut out, d_weight);
         out
     }
 
-    fn norm_backward(
-        &self,
-        layer: usize,
-        part: &str,
-        x: &[f32],
-        dy: &[f32],
-        dx: &mut [f32],
-        grads: &mut Gradients,
-    ) {
-        let name = layer_name(layer, part);
-        let weight = tensor(self.params, &name);
-        rms_norm_backward(x, weight, self.spec().norm_eps, dy, dx, grads.get(&name));
+    /// Backward of RMSNorm of rows as wide as `weight`; `dx` and `d_weight` are added to.
+    fn norm_backward(&self, weight: &[f32], x: &[f32], dy: &[f32], dx: &mut [f32], d_weight: &mut [f32]) {
+        let (width, eps) = (weight.len(), self.spec().norm_eps);
+        let piece = ROWS * width;
+        let mut inverse = vec![0.0; x.len() / width];
+        x.par_chunks(piece)
+            .zip(dy.par_chunks(piece))
+            .zip(dx.par_chunks_mut(piece))
+            .zip(inverse.par_chunks_mut(ROWS))
+            .for_each(|(((x, dy), dx), inverse)| rms_norm_backward(x, weight, eps, dy, dx, inverse));
+        d_weight.par_chunks_mut(COLUMNS).enumerate().for_each(|(index, d_weight)| {
+            rms_norm_backward_weight(x, dy, &inverse, width, index * COLUMNS, d_weight);
+        });
     }
 
     /// Backward of the final norm over some rows: returns d loss / d row.
     pub(crate) fn final_norm_backward(&self, x: &[f32], dy: &[f32], grads: &mut Gradients) -> Vec<f32> {
         let mut dx = vec![0.0; x.len()];
-        let weight = tensor(self.params, FINAL_NORM);
-        rms_norm_backward(x, weight, self.spec().norm_eps, dy, &mut dx, grads.get(FINAL_NORM));
+        self.norm_backward(&self.weights.final_norm, x, dy, &mut dx, grads.get(FINAL_NORM));
         dx
     }
 
@@ -228,10 +264,6 @@ impl Decoder<'_> {
             let at = *token as usize * width;
             thinktune_kernels::elementwise::add(&mut table[at..at + width], d_row);
         }
-    }
-
-    fn layer_matrix(&self, layer: usize, part: &str) -> View<'_> {
-        matrix(self.params, &layer_name(layer, part))
     }
 }
 

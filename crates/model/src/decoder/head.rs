@@ -1,28 +1,27 @@
 //! LM head, log-softmax and their backward, a chunk of rows at a time: no `[T, V]` array.
 
 use rayon::prelude::*;
-use thinktune_kernels::gemm::{Threads, View, gemm, gemm_packed};
+use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
 use thinktune_kernels::head::{Normaliser, log_normaliser, logprob_backward};
 
-use super::Decoder;
-use super::weights::{head_name, matrix};
+use super::{Decoder, Workspace};
 use crate::surface::TokenScores;
 
 /// Logits of one chunk take about this many bytes.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 16 << 20;
 
-/// Rows of a chunk.
-fn chunk_rows(vocab_size: usize) -> usize {
-    (CHUNK_BYTES / (4 * vocab_size)).clamp(16, 1024)
+/// Rows of a chunk: enough that a pass over the head's weights and gradient pays.
+pub(crate) fn chunk_rows(vocab_size: usize) -> usize {
+    (CHUNK_BYTES / (4 * vocab_size)).clamp(256, 1024)
 }
 
 impl Decoder<'_> {
     /// Logits of rows that passed the final norm. `[R, D] -> [R, V]`
-    pub(crate) fn logits(&self, hidden: &[f32], out: &mut Vec<f32>) {
+    pub(crate) fn logits(&self, hidden: &[f32], scratch: &mut Scratch, out: &mut Vec<f32>) {
         let spec = self.spec();
-        let rows = hidden.len() / spec.width;
-        out.resize(rows * spec.vocab_size, 0.0);
-        gemm_packed(View::new(hidden, rows, spec.width), &self.packed.head, out, false, self.threads);
+        out.resize(hidden.len() / spec.width * spec.vocab_size, 0.0);
+        let hidden = self.operand(scratch, hidden, spec.width);
+        gemm(hidden, &self.weights.head, out, false, self.threads);
     }
 
     /// Scores `targets[r]` under the logits of row r; returns what the backward pass needs too.
@@ -35,9 +34,9 @@ impl Decoder<'_> {
         let (width, vocab) = (self.spec().width, self.spec().vocab_size);
         let rows = chunk_rows(vocab);
         let (mut scores, mut normalisers) = (TokenScores::default(), Vec::with_capacity(targets.len()));
-        let mut logits = Vec::new();
+        let (mut logits, mut scratch) = (Vec::new(), Scratch::default());
         for (hidden, targets) in hidden.chunks(rows * width).zip(targets.chunks(rows)) {
-            self.logits(hidden, &mut logits);
+            self.logits(hidden, &mut scratch, &mut logits);
             let chunk: Vec<Normaliser> =
                 logits.par_chunks(vocab).map(|row| log_normaliser(row, temperature)).collect();
             for ((row, normaliser), &target) in logits.chunks_exact(vocab).zip(&chunk).zip(targets) {
@@ -50,31 +49,36 @@ impl Decoder<'_> {
     }
 
     /// Backward of [`score_rows`](Self::score_rows): returns d loss / d hidden, `[R, D]`, and adds to
-    /// the head's gradient, `[V, D]`.
+    /// the head's gradient, `[V, D]`. `head` is the head's matrix, `[V, D]`.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn score_rows_backward(
         &self,
+        head: &Packed,
         hidden: &[f32],
         targets: &[u32],
         normalisers: &[Normaliser],
         d_logprobs: &[f32],
         d_head: &mut [f32],
+        space: &mut Workspace,
     ) -> Vec<f32> {
         let (width, vocab) = (self.spec().width, self.spec().vocab_size);
-        let head = matrix(self.params, head_name(self.params));
+        let precision = self.weights.precision;
         let rows = chunk_rows(vocab);
         let mut d_hidden = vec![0.0; hidden.len()];
-        let mut logits = Vec::new();
+        let (mut logits, mut packed) = (Vec::new(), Packed::default());
         for (chunk, d_hidden) in d_hidden.chunks_mut(rows * width).enumerate() {
             let count = d_hidden.len() / width;
             let at = chunk * rows..chunk * rows + count;
             let hidden = &hidden[at.start * width..at.end * width];
-            self.logits(hidden, &mut logits);
+            self.logits(hidden, &mut space.rows, &mut logits);
             logits.par_chunks_mut(vocab).zip(at.into_par_iter()).for_each(|(row, r)| {
                 logprob_backward(row, normalisers[r], targets[r] as usize, d_logprobs[r]);
             });
-            let d_logits = View::new(&logits, count, vocab);
-            gemm(d_logits, head, d_hidden, false, Threads::All);
-            gemm(d_logits.t(), View::new(hidden, count, width), d_head, true, Threads::All);
+            gemm(self.operand(&mut space.rows, &logits, vocab), head, d_hidden, false, Threads::All);
+            packed.fill(View::new(hidden, count, width), precision, Threads::All);
+            let d_logits = View::new(&logits, count, vocab).t();
+            let d_logits = space.rows.rows(d_logits, precision, Threads::All);
+            gemm(d_logits, &packed, d_head, true, Threads::All);
         }
         d_hidden
     }

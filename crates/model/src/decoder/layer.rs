@@ -3,25 +3,21 @@
 use rayon::prelude::*;
 use thinktune_kernels::attention::{Heads, Span, attend};
 use thinktune_kernels::elementwise::{add_bias, swiglu};
-use thinktune_kernels::gemm::{Threads, View, gemm_packed};
+use thinktune_kernels::gemm::{Rows, Scratch, Threads, View, gemm, gemm_each};
 use thinktune_kernels::norm::{rms_norm, rms_norm_in_place};
 use thinktune_kernels::rope::rope;
 
 use super::RopeTable;
-use super::weights::{
-    EMBEDDING, FINAL_NORM, INPUT_NORM, K_BIAS, K_NORM, POST_NORM, PackedWeights, Q_BIAS, Q_NORM, V_BIAS,
-    layer_name, tensor,
-};
-use crate::{ModelSpec, Params};
+use super::weights::Weights;
+use crate::ModelSpec;
 
 /// Rows per parallel task of row-wise kernels.
-const ROWS: usize = 32;
+pub(crate) const ROWS: usize = 32;
 
 /// A model's weights, read-only, with what a forward pass needs beside them.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoder<'a> {
-    pub(crate) params: &'a Params,
-    pub(crate) packed: &'a PackedWeights,
+    pub(crate) weights: &'a Weights,
     pub(crate) rope: &'a RopeTable,
     /// Whether kernels may use the whole thread pool.
     pub(crate) threads: Threads,
@@ -48,9 +44,17 @@ pub(crate) struct Activations {
     /// The two branches of SwiGLU. `[T, F]`
     pub(crate) gate: Vec<f32>,
     pub(crate) up: Vec<f32>,
-    /// Scratch: normalised rows `[T, D]` and SwiGLU's product `[T, F]`.
+}
+
+/// Memory for what a layer needs while it runs, kept from layer to layer.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    /// Normalised rows. `[T, D]`
     pub(crate) normed: Vec<f32>,
+    /// Product of the two branches of SwiGLU. `[T, F]`
     pub(crate) product: Vec<f32>,
+    /// Left operand of a matrix product.
+    pub(crate) rows: Scratch,
 }
 
 impl Activations {
@@ -60,17 +64,11 @@ impl Activations {
         let raw = if spec.qk_norm { q + kv } else { 0 };
         2 * spec.width + raw + 2 * q + 2 * kv + spec.heads + 2 * spec.ffn
     }
-
-    /// Frees what only the forward pass used.
-    pub(crate) fn drop_scratch(&mut self) {
-        self.normed = Vec::new();
-        self.product = Vec::new();
-    }
 }
 
 impl Decoder<'_> {
     pub(crate) fn spec(&self) -> &ModelSpec {
-        &self.params.spec
+        &self.weights.spec
     }
 
     pub(crate) fn heads(&self) -> Heads {
@@ -78,39 +76,72 @@ impl Decoder<'_> {
         Heads { query: spec.heads, kv: spec.kv_heads, dim: spec.head_dim }
     }
 
-    /// Rows of the embedding. `[T] -> [T, D]`
-    pub(crate) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
-        let (table, width) = (tensor(self.params, EMBEDDING), self.spec().width);
-        x.clear();
-        for &token in tokens {
-            x.extend_from_slice(&table[token as usize * width..(token as usize + 1) * width]);
+    /// Lays out `[T, width]` as the left operand of products with weights.
+    pub(crate) fn operand<'s>(&self, scratch: &'s mut Scratch, x: &'s [f32], width: usize) -> Rows<'s> {
+        scratch.rows(View::new(x, x.len() / width, width), self.weights.precision, self.threads)
+    }
+
+    /// Calls `work` with the index of the first row and the rows, `[ROWS, width]`, of each piece of `x`.
+    pub(crate) fn by_rows(&self, x: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+        let piece = ROWS * width;
+        if self.threads == Threads::One || x.len() <= piece {
+            work(0, x);
+        } else {
+            x.par_chunks_mut(piece).enumerate().for_each(|(index, x)| work(index * ROWS, x));
         }
     }
 
-    /// First half of a layer: from `acts.x` to queries, keys and values.
-    pub(crate) fn project(&self, layer: usize, positions: &[usize], acts: &mut Activations) {
-        let spec = self.spec();
-        let rows = positions.len();
-        self.norm(layer, INPUT_NORM, &acts.x, &mut acts.normed);
-        let input = View::new(&acts.normed, rows, spec.width);
-        let packed = &self.packed.layers[layer];
-        for (weights, out) in [(&packed.q, &mut acts.q), (&packed.k, &mut acts.k), (&packed.v, &mut acts.v)] {
-            out.resize(rows * weights.n(), 0.0);
-            gemm_packed(input, weights, out, false, self.threads);
-        }
-        if spec.qkv_bias {
-            for (name, out) in [(Q_BIAS, &mut acts.q), (K_BIAS, &mut acts.k), (V_BIAS, &mut acts.v)] {
-                add_bias(out, tensor(self.params, &layer_name(layer, name)));
+    /// Rows of the embedding. `[T] -> [T, D]`
+    pub(crate) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
+        let width = self.spec().width;
+        x.resize(tokens.len() * width, 0.0);
+        self.by_rows(x, width, |first, x| {
+            for (row, &token) in x.chunks_exact_mut(width).zip(&tokens[first..]) {
+                self.weights.embedding(token, row);
             }
+        });
+    }
+
+    /// First half of a layer: from `acts.x` to queries, keys and values.
+    pub(crate) fn project(
+        &self,
+        layer: usize,
+        positions: &[usize],
+        acts: &mut Activations,
+        space: &mut Workspace,
+    ) {
+        let spec = self.spec();
+        let weights = &self.weights.layers[layer];
+        let Activations { x, q_raw, k_raw, q, k, v, .. } = acts;
+        self.norm(&weights.input_norm, x, &mut space.normed);
+        let input = self.operand(&mut space.rows, &space.normed, spec.width);
+        for (packed, out) in [(&weights.q, &mut *q), (&weights.k, &mut *k), (&weights.v, &mut *v)] {
+            out.resize(positions.len() * packed.n(), 0.0);
+        }
+        gemm_each(input, [(&weights.q, q), (&weights.k, k), (&weights.v, v)], false, self.threads);
+        if spec.qkv_bias {
+            add_bias(q, &weights.q_bias);
+            add_bias(k, &weights.k_bias);
+            add_bias(v, &weights.v_bias);
         }
         if spec.qk_norm {
-            acts.q_raw.clone_from(&acts.q);
-            acts.k_raw.clone_from(&acts.k);
-            rms_norm_in_place(&mut acts.q, tensor(self.params, &layer_name(layer, Q_NORM)), spec.norm_eps);
-            rms_norm_in_place(&mut acts.k, tensor(self.params, &layer_name(layer, K_NORM)), spec.norm_eps);
+            q_raw.clone_from(q);
+            k_raw.clone_from(k);
         }
-        rope(&mut acts.q, spec.heads, &self.rope.cos, &self.rope.sin, positions, false);
-        rope(&mut acts.k, spec.kv_heads, &self.rope.cos, &self.rope.sin, positions, false);
+        self.finish_heads(q, spec.heads, &weights.q_norm, positions);
+        self.finish_heads(k, spec.kv_heads, &weights.k_norm, positions);
+    }
+
+    /// Norm, where `norm` is not empty, and rope of every head of every row.
+    fn finish_heads(&self, x: &mut [f32], heads: usize, norm: &[f32], positions: &[usize]) {
+        self.by_rows(x, heads * self.spec().head_dim, |first, x| {
+            if !norm.is_empty() {
+                rms_norm_in_place(x, norm, self.spec().norm_eps);
+            }
+            let count = x.len() / (heads * self.spec().head_dim);
+            let positions = &positions[first..first + count];
+            rope(x, heads, &self.rope.cos, &self.rope.sin, positions, false);
+        });
     }
 
     /// Attention of every row; `spans_of(row, spans)` says where the row's keys and values lie.
@@ -146,58 +177,48 @@ impl Decoder<'_> {
     }
 
     /// Second half of a layer: from the attention's output to the next layer's input, in `out`.
-    pub(crate) fn finish(&self, layer: usize, acts: &mut Activations, out: &mut Vec<f32>) {
+    pub(crate) fn finish(
+        &self,
+        layer: usize,
+        acts: &mut Activations,
+        space: &mut Workspace,
+        out: &mut Vec<f32>,
+    ) {
         let spec = self.spec();
-        let rows = acts.x.len() / spec.width;
-        let packed = &self.packed.layers[layer];
+        let weights = &self.weights.layers[layer];
+        let Activations { x, attention, mid, gate, up, .. } = acts;
         // mid = x + attention Wo^T
-        acts.mid.clone_from(&acts.x);
-        let attention = View::new(&acts.attention, rows, spec.heads * spec.head_dim);
-        gemm_packed(attention, &packed.o, &mut acts.mid, true, self.threads);
-        self.norm(layer, POST_NORM, &acts.mid, &mut acts.normed);
-        let input = View::new(&acts.normed, rows, spec.width);
-        for (weights, branch) in [(&packed.gate, &mut acts.gate), (&packed.up, &mut acts.up)] {
-            branch.resize(rows * spec.ffn, 0.0);
-            gemm_packed(input, weights, branch, false, self.threads);
+        mid.clone_from(x);
+        let input = self.operand(&mut space.rows, attention, spec.heads * spec.head_dim);
+        gemm(input, &weights.o, mid, true, self.threads);
+        self.norm(&weights.post_norm, mid, &mut space.normed);
+        let input = self.operand(&mut space.rows, &space.normed, spec.width);
+        for branch in [&mut *gate, &mut *up] {
+            branch.resize(input.m() * spec.ffn, 0.0);
         }
-        self.swiglu(&acts.gate, &acts.up, &mut acts.product);
+        gemm_each(input, [(&weights.gate, &mut *gate), (&weights.up, &mut *up)], false, self.threads);
+        self.swiglu(gate, up, &mut space.product);
         // out = mid + product Wdown^T
-        out.clone_from(&acts.mid);
-        gemm_packed(View::new(&acts.product, rows, spec.ffn), &packed.down, out, true, self.threads);
+        out.clone_from(mid);
+        let input = self.operand(&mut space.rows, &space.product, spec.ffn);
+        gemm(input, &weights.down, out, true, self.threads);
     }
 
-    /// The final norm of some rows. `[R, D]`
-    pub(crate) fn final_norm(&self, x: &[f32], out: &mut Vec<f32>) {
-        self.norm_with(tensor(self.params, FINAL_NORM), x, out);
-    }
-
-    /// A layer's norm of all rows.
-    pub(crate) fn norm(&self, layer: usize, part: &str, x: &[f32], out: &mut Vec<f32>) {
-        self.norm_with(tensor(self.params, &layer_name(layer, part)), x, out);
-    }
-
-    fn norm_with(&self, weight: &[f32], x: &[f32], out: &mut Vec<f32>) {
+    /// RMSNorm of rows as wide as `weight`.
+    pub(crate) fn norm(&self, weight: &[f32], x: &[f32], out: &mut Vec<f32>) {
         let (width, eps) = (weight.len(), self.spec().norm_eps);
         out.resize(x.len(), 0.0);
-        if self.threads == Threads::One || x.len() <= ROWS * width {
-            rms_norm(x, weight, eps, out);
-        } else {
-            x.par_chunks(ROWS * width)
-                .zip(out.par_chunks_mut(ROWS * width))
-                .for_each(|(x, out)| rms_norm(x, weight, eps, out));
-        }
+        self.by_rows(out, width, |first, out| {
+            rms_norm(&x[first * width..][..out.len()], weight, eps, out);
+        });
     }
 
     pub(crate) fn swiglu(&self, gate: &[f32], up: &[f32], out: &mut Vec<f32>) {
-        let piece = ROWS * self.spec().ffn;
+        let width = self.spec().ffn;
         out.resize(gate.len(), 0.0);
-        if self.threads == Threads::One || gate.len() <= piece {
-            swiglu(gate, up, out);
-        } else {
-            gate.par_chunks(piece)
-                .zip(up.par_chunks(piece))
-                .zip(out.par_chunks_mut(piece))
-                .for_each(|((gate, up), out)| swiglu(gate, up, out));
-        }
+        self.by_rows(out, width, |first, out| {
+            let at = first * width..first * width + out.len();
+            swiglu(&gate[at.clone()], &up[at], out);
+        });
     }
 }

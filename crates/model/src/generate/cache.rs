@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thinktune_kernels::attention::{LANES, Span, push_keys};
 
-use crate::decoder::{Activations, Decoder};
+use crate::decoder::{Activations, Decoder, Workspace};
 use crate::surface::Prompt;
 
 /// A shared prefix shorter than this is not worth a segment of its own.
@@ -121,17 +121,17 @@ pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[
     let positions: Vec<usize> = (before..before + tokens.len()).collect();
     let stride = spec.kv_heads * spec.head_dim;
     let mut segment = Segment::new(spec.layers);
-    let (mut acts, mut x) = (Activations::default(), Vec::new());
+    let (mut acts, mut space, mut x) = (Activations::default(), Workspace::default(), Vec::new());
     decoder.embed(tokens, &mut acts.x);
     for layer in 0..spec.layers {
-        decoder.project(layer, &positions, &mut acts);
+        decoder.project(layer, &positions, &mut acts, &mut space);
         segment.layer_mut(layer).extend(&acts.k, &acts.v, stride);
         let Activations { q, attention, lse, .. } = &mut acts;
         decoder.attend(q, attention, lse, |row, spans| {
             spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
             spans.push(segment.layer(layer).first(row + 1));
         });
-        decoder.finish(layer, &mut acts, &mut x);
+        decoder.finish(layer, &mut acts, &mut space, &mut x);
         std::mem::swap(&mut acts.x, &mut x);
     }
     let last = acts.x.split_off(acts.x.len() - spec.width);

@@ -1,5 +1,6 @@
 //! Drawing one token from a row of logits.
 
+use thinktune_kernels::head;
 use thinktune_kernels::head::log_normaliser;
 
 use crate::ModelError;
@@ -27,20 +28,15 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, u: f64) -> Result<(u32
         let kept = truncate(logits, sampling, probability);
         draw(kept.iter().copied(), probability, u * kept.iter().map(|&id| probability(id)).sum::<f64>())
     } else {
-        draw(0..logits.len(), probability, u)
+        head::draw(logits, normaliser, u)
     };
     Ok((id as u32, normaliser.logprob(logits[id])))
 }
 
 /// The first of the largest.
 fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
-        }
-    }
-    best
+    let largest = head::largest(logits);
+    logits.iter().position(|logit| *logit == largest).unwrap_or(0)
 }
 
 /// Ids by falling probability (equals by id), cut by top-k, then top-p, then min-p.

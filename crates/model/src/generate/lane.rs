@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+use thinktune_kernels::gemm::Threads;
+
 use super::cache::{Preamble, Segment, prefill};
 use super::choose::choose;
+use super::queue::{Exchange, Queue};
 use crate::ModelError;
-use crate::decoder::{Activations, Decoder};
+use crate::decoder::{Activations, Decoder, Workspace};
 use crate::rng::SampleRng;
 use crate::surface::{Completion, Finish, Prompt, Sampling};
 
@@ -17,7 +21,7 @@ pub(crate) struct Done {
 }
 
 /// A row being decoded.
-struct Row {
+pub(super) struct Row {
     prompt: usize,
     sample: usize,
     rng: SampleRng,
@@ -47,13 +51,19 @@ impl Row {
     }
 }
 
-/// A prompt whose samples have not all entered yet.
+/// A prompt that has been run: its keys and values, and the logits of its first completion token.
+pub(super) struct Prefilled {
+    segment: Arc<Segment>,
+    logits: Vec<f32>,
+}
+
+/// Samples of a prompt that have not all entered yet.
 struct Waiting<'a> {
     index: usize,
     prompt: &'a Prompt,
-    segment: Arc<Segment>,
-    logits: Vec<f32>,
-    next_sample: usize,
+    prefilled: Arc<Prefilled>,
+    next: usize,
+    end: usize,
 }
 
 /// See the module.
@@ -65,6 +75,7 @@ pub(crate) struct Lane<'a> {
     waiting: Option<Waiting<'a>>,
     rows: Vec<Row>,
     acts: Activations,
+    space: Workspace,
     logits: Vec<f32>,
 }
 
@@ -75,22 +86,31 @@ impl<'a> Lane<'a> {
         sampling: &'a Sampling,
         capacity: usize,
     ) -> Self {
-        let (rows, acts, logits) = (Vec::new(), Activations::default(), Vec::new());
-        Self { decoder, preamble, sampling, capacity, waiting: None, rows, acts, logits }
+        Self {
+            decoder,
+            preamble,
+            sampling,
+            capacity,
+            waiting: None,
+            rows: Vec::new(),
+            acts: Activations::default(),
+            space: Workspace::default(),
+            logits: Vec::new(),
+        }
     }
 
-    /// Takes prompts from `queue` and decodes until it is empty. Stops early when `emit` says that
-    /// nobody listens.
+    /// Takes samples from `queue` and decodes until there are none, and no lane of `exchange` has rows to give
+    /// away. Stops early when `emit` says that nobody listens.
     pub(crate) fn run(
         &mut self,
-        queue: impl Fn() -> Option<(usize, &'a Prompt)>,
+        queue: &Queue<'a>,
+        exchange: &Exchange,
         emit: &mut dyn FnMut(Done) -> bool,
     ) -> Result<(), ModelError> {
         loop {
             while self.rows.len() < self.capacity {
-                if self.waiting.is_none() {
-                    let Some((index, prompt)) = queue() else { break };
-                    self.waiting = Some(self.prefill(index, prompt));
+                if self.waiting.is_none() && !self.take(queue) {
+                    break;
                 }
                 if let Some(done) = self.enter()?
                     && !emit(done)
@@ -99,7 +119,13 @@ impl<'a> Lane<'a> {
                 }
             }
             if self.rows.is_empty() {
-                return Ok(());
+                self.rows = exchange.receive();
+                if self.rows.is_empty() {
+                    return Ok(());
+                }
+            }
+            if self.rows.len() > 1 && exchange.wanted() {
+                exchange.give(self.rows.split_off(self.rows.len() / 2));
             }
             for done in self.decode()? {
                 if !emit(done) {
@@ -109,40 +135,60 @@ impl<'a> Lane<'a> {
         }
     }
 
-    fn prefill(&mut self, index: usize, prompt: &'a Prompt) -> Waiting<'a> {
-        let before = self.preamble.map_or(0, |preamble| preamble.tokens.len());
-        let (segment, last) = prefill(&self.decoder, self.preamble, &prompt.tokens[before..]);
-        let (mut normed, mut logits) = (Vec::new(), Vec::new());
-        self.decoder.final_norm(&last, &mut normed);
-        self.decoder.logits(&normed, &mut logits);
-        Waiting { index, prompt, segment: Arc::new(segment), logits, next_sample: 0 }
+    /// Takes the next samples from the queue; false if there are none.
+    fn take(&mut self, queue: &Queue<'a>) -> bool {
+        let Some(unit) = queue.next() else { return false };
+        let prefilled = unit.prefilled(|| self.prefill(unit.prompt));
+        self.waiting = Some(Waiting {
+            index: unit.index,
+            prompt: unit.prompt,
+            prefilled,
+            next: unit.samples.start,
+            end: unit.samples.end,
+        });
+        true
     }
 
-    /// Lets the next sample of the waiting prompt enter: its first token is drawn from the prompt's
+    fn prefill(&mut self, prompt: &Prompt) -> Prefilled {
+        let before = self.preamble.map_or(0, |preamble| preamble.tokens.len());
+        let (segment, last) = prefill(&self.decoder, self.preamble, &prompt.tokens[before..]);
+        let mut logits = Vec::new();
+        self.head(&last, &mut logits);
+        Prefilled { segment: Arc::new(segment), logits }
+    }
+
+    /// Final norm and LM head. `[R, D] -> [R, V]`
+    fn head(&mut self, rows: &[f32], logits: &mut Vec<f32>) {
+        let Self { decoder, space, .. } = self;
+        decoder.norm(&decoder.weights.final_norm, rows, &mut space.normed);
+        decoder.logits(&space.normed, &mut space.rows, logits);
+    }
+
+    /// Lets the next waiting sample enter: its first token is drawn from the prompt's
     /// logits. Returns it at once if that token ends it.
     fn enter(&mut self) -> Result<Option<Done>, ModelError> {
         let Some(waiting) = &mut self.waiting else { return Ok(None) };
-        let sample = waiting.next_sample;
-        let Some(&key) = waiting.prompt.keys.get(sample) else {
+        let sample = waiting.next;
+        let Some(&key) = waiting.prompt.keys[..waiting.end].get(sample) else {
             self.waiting = None;
             return Ok(None);
         };
-        waiting.next_sample += 1;
+        waiting.next += 1;
         let spec = self.decoder.spec();
         let rng = SampleRng::new(self.sampling.seed, key);
         let mut row = Row {
             prompt: waiting.index,
             sample,
             rng,
-            prefix: Arc::clone(&waiting.segment),
+            prefix: Arc::clone(&waiting.prefilled.segment),
             own: Segment::new(spec.layers),
             prompt_len: waiting.prompt.tokens.len(),
             tokens: Vec::new(),
             logprobs: Vec::new(),
         };
-        let (token, logprob) = choose(&waiting.logits, self.sampling, rng.uniform(0))?;
+        let (token, logprob) = choose(&waiting.prefilled.logits, self.sampling, rng.uniform(0))?;
         let ended = row.push(token, logprob, self.sampling, spec.context);
-        if waiting.next_sample == waiting.prompt.keys.len() {
+        if waiting.next == waiting.end {
             self.waiting = None;
         }
         match ended {
@@ -157,13 +203,10 @@ impl<'a> Lane<'a> {
     /// One more token for every row; returns the rows that ended.
     fn decode(&mut self) -> Result<Vec<Done>, ModelError> {
         self.forward();
-        let vocab = self.decoder.spec().vocab_size;
         let context = self.decoder.spec().context;
+        let drawn = self.draw()?;
         let mut finished = Vec::new();
-        for (index, row) in self.rows.iter_mut().enumerate() {
-            let u = row.rng.uniform(row.tokens.len() as u32);
-            let logits = &self.logits[index * vocab..(index + 1) * vocab];
-            let (token, logprob) = choose(logits, self.sampling, u)?;
+        for ((index, row), (token, logprob)) in self.rows.iter_mut().enumerate().zip(drawn) {
             if let Some(finish) = row.push(token, logprob, self.sampling, context) {
                 finished.push((index, finish));
             }
@@ -174,9 +217,22 @@ impl<'a> Lane<'a> {
         Ok(done)
     }
 
+    /// Draws a token for every row from `self.logits`; returns each with its log-prob.
+    fn draw(&self) -> Result<Vec<(u32, f32)>, ModelError> {
+        let vocab = self.decoder.spec().vocab_size;
+        let of_row = |(row, logits): (&Row, &[f32])| {
+            choose(logits, self.sampling, row.rng.uniform(row.tokens.len() as u32))
+        };
+        if self.decoder.threads == Threads::One || self.rows.len() == 1 {
+            self.rows.iter().zip(self.logits.chunks_exact(vocab)).map(of_row).collect()
+        } else {
+            self.rows.par_iter().zip(self.logits.par_chunks_exact(vocab)).map(of_row).collect()
+        }
+    }
+
     /// Runs every row's last token through the decoder, into `self.logits`.
     fn forward(&mut self) {
-        let Self { decoder, preamble, rows, acts, logits, .. } = self;
+        let Self { decoder, preamble, rows, acts, space, .. } = self;
         let spec = decoder.spec();
         let stride = spec.kv_heads * spec.head_dim;
         let last: Vec<u32> = rows.iter().filter_map(|row| row.tokens.last().copied()).collect();
@@ -184,7 +240,7 @@ impl<'a> Lane<'a> {
         let mut x = Vec::new();
         decoder.embed(&last, &mut acts.x);
         for layer in 0..spec.layers {
-            decoder.project(layer, &positions, acts);
+            decoder.project(layer, &positions, acts, space);
             let new = acts.k.chunks_exact(stride).zip(acts.v.chunks_exact(stride));
             for (row, (keys, values)) in rows.iter_mut().zip(new) {
                 row.own.layer_mut(layer).extend(keys, values, stride);
@@ -196,11 +252,12 @@ impl<'a> Lane<'a> {
                 spans.push(rows[index].prefix.layer(layer).span());
                 spans.push(rows[index].own.layer(layer).span());
             });
-            decoder.finish(layer, acts, &mut x);
+            decoder.finish(layer, acts, space, &mut x);
             std::mem::swap(&mut acts.x, &mut x);
         }
-        let mut normed = Vec::new();
-        decoder.final_norm(&acts.x, &mut normed);
-        decoder.logits(&normed, logits);
+        let mut logits = std::mem::take(&mut self.logits);
+        let hidden = std::mem::take(&mut self.acts.x);
+        self.head(&hidden, &mut logits);
+        (self.logits, self.acts.x) = (logits, hidden);
     }
 }

@@ -7,8 +7,8 @@
 mod cache;
 mod choose;
 mod lane;
+mod queue;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use thinktune_kernels::gemm::Threads;
@@ -20,10 +20,14 @@ use crate::memory::MachineMemory;
 use crate::surface::{Completion, GenerateProgress, Prompt, Sampling};
 use crate::{ModelError, ModelSpec};
 use lane::{Done, Lane};
+use queue::{Exchange, Queue};
 
 /// A model whose weights take fewer bytes than this stays in cache, so that each thread better decodes
 /// rows of its own than shares the work of every product.
 const SMALL_MODEL_BYTES: usize = 24 << 20;
+
+/// Rows that a lane of a larger model must have to be worth its own pass over the weights.
+const LANE_ROWS: usize = 16;
 
 /// Refuses requests that cannot be run.
 pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -> Result<(), ModelError> {
@@ -80,17 +84,13 @@ pub(crate) fn run(
     let mut slots: Vec<Vec<Option<Completion>>> =
         prompts.iter().map(|prompt| vec![None; prompt.keys.len()]).collect();
     let total = slots.iter().map(Vec::len).sum();
-    let small = 4 * decoder.params.data.len() < SMALL_MODEL_BYTES;
-    let lanes = if small { rayon::current_num_threads().min(prompts.len()).max(1) } else { 1 };
-    let threads = if small { Threads::One } else { Threads::All };
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
     let rows = memory.decode_rows(decoder.spec(), longest + sampling.max_tokens);
+    let lanes = count_lanes(decoder, total);
+    let threads = if lanes == 1 { decoder.threads } else { Threads::One };
+    let capacity = total.div_ceil(lanes).clamp(1, rows);
 
-    let next = AtomicUsize::new(0);
-    let queue = || {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        prompts.get(index).map(|prompt| (index, prompt))
-    };
+    let (queue, exchange) = (Queue::new(prompts, lanes), Exchange::new(lanes));
     let mut finished = GenerateProgress { finished: 0, total, tokens: 0 };
     let mut take = |Done { prompt, sample, completion }| {
         finished.finished += 1;
@@ -98,10 +98,10 @@ pub(crate) fn run(
         slots[prompt][sample] = Some(completion);
         progress(finished);
     };
-    let lane = |threads| Lane::new(Decoder { threads, ..*decoder }, preamble, sampling, rows);
+    let lane = || Lane::new(Decoder { threads, ..*decoder }, preamble, sampling, capacity);
     if lanes == 1 {
         // on the caller's thread, so that kernels use the pool the caller is in
-        lane(threads).run(queue, &mut |done| {
+        lane().run(&queue, &exchange, &mut |done| {
             take(done);
             true
         })?;
@@ -109,10 +109,12 @@ pub(crate) fn run(
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             for _ in 0..lanes {
-                let (sender, queue, lane) = (sender.clone(), &queue, &lane);
+                let (sender, queue, exchange, lane) = (sender.clone(), &queue, &exchange, &lane);
                 scope.spawn(move || {
+                    let _closed = Closing(exchange);
                     // a closed channel means that another lane failed: nobody waits for this one
-                    if let Err(error) = lane(threads).run(queue, &mut |done| sender.send(Ok(done)).is_ok()) {
+                    let mut emit = |done| sender.send(Ok(done)).is_ok();
+                    if let Err(error) = lane().run(queue, exchange, &mut emit) {
                         let _ = sender.send(Err(error));
                     }
                 });
@@ -125,4 +127,25 @@ pub(crate) fn run(
         })?;
     }
     Ok(slots.into_iter().map(|samples| samples.into_iter().flatten().collect()).collect())
+}
+
+/// Lanes wait for one another's rows: whichever ends, in whatever way, ends the waiting.
+struct Closing<'a>(&'a Exchange);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A thread of its own for each lane costs no waiting between kernels; sharing every product costs the weights
+/// to be read once instead of once per lane. The second is worth more where lanes would have few rows.
+fn count_lanes(decoder: &Decoder, rows: usize) -> usize {
+    let threads = match decoder.threads {
+        Threads::One => 1,
+        Threads::All => rayon::current_num_threads(),
+    };
+    let small = decoder.weights.bytes() < SMALL_MODEL_BYTES;
+    let wanted = if small { 1 } else { LANE_ROWS };
+    if rows >= wanted * threads { threads } else if small { rows.max(1) } else { 1 }
 }
