@@ -53,6 +53,23 @@ pub enum MethodError {
         /// The value.
         value: f64,
     },
+    /// A log-prob that the sampler recorded is not the one the trainer computes.
+    #[error(
+        "step {step}: {sample}, token {token}: the sampler recorded log-prob {recorded:e}, the trainer computes \
+         {computed:e}; equal bits were expected, so the two run different arithmetic: please report this"
+    )]
+    OffPolicy {
+        /// The training step.
+        step: u32,
+        /// The sample it was first seen in.
+        sample: String,
+        /// Index of the token in its response.
+        token: usize,
+        /// As recorded while sampling, or from the one prefill of a spliced text.
+        recorded: f32,
+        /// As computed by the training forward.
+        computed: f32,
+    },
     /// Guidance was wanted and none reached the loss for many steps.
     #[error(
         "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \

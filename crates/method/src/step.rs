@@ -10,7 +10,7 @@ use crate::observer::{Observer, Phase};
 use crate::reward::reward;
 use crate::rollout::{Group, Scored};
 use crate::settings::RlSettings;
-use crate::train::{tally::Tally, train};
+use crate::train::{check_logprobs, tally::Tally, train};
 
 /// Who takes part in a run.
 pub struct Classroom<'a> {
@@ -52,6 +52,9 @@ pub fn step(
     observer.phase(number, Phase::Reward);
     let groups = reward(guided, room.language, &settings.reward);
     observer.phase(number, Phase::Train);
+    if settings.run.check_logprobs {
+        check_logprobs(room, &groups, number, settings)?;
+    }
     let train = train(room, &groups, number, settings, observer)?;
     Ok(Step { number, groups, help, train })
 }

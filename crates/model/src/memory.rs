@@ -47,12 +47,7 @@ impl MachineMemory {
     }
 
     /// Longest micro-batch for training.
-    pub(crate) fn token_budget(
-        self,
-        spec: &ModelSpec,
-        precision: Precision,
-        recompute: Recompute,
-    ) -> usize {
+    pub(crate) fn token_budget(self, spec: &ModelSpec, precision: Precision, recompute: Recompute) -> usize {
         let kept = activation_bytes_per_token(spec, recompute == Recompute::Always);
         let tokens = (self.activations(spec, precision) / kept) as usize;
         tokens.clamp(256, MAX_TOKENS)

@@ -52,7 +52,9 @@ impl Forwarded {
         for layer in 0..decoder.spec().layers {
             layer_forward(decoder, layer, batch, &positions, &mut acts, &mut space, &mut x);
             match keep {
-                Keep::Everything => layers.push(std::mem::replace(&mut acts, spare.pop().unwrap_or_default())),
+                Keep::Everything => {
+                    layers.push(std::mem::replace(&mut acts, spare.pop().unwrap_or_default()))
+                }
                 Keep::Inputs => {
                     let input = std::mem::take(&mut acts.x);
                     layers.push(Activations { x: input, ..Activations::default() });
@@ -233,7 +235,8 @@ impl Trainer {
                 self.current = true;
             }
             self.grads.resize(params.data.len(), 0.0);
-            let d_x = self.head_backward(decoder, params, &batch, &forwarded, &normalisers, d_logprobs, &used);
+            let d_x =
+                self.head_backward(decoder, params, &batch, &forwarded, &normalisers, d_logprobs, &used);
             self.layers_backward(decoder, params, &batch, &mut forwarded, d_x);
         }
         self.spare.extend(forwarded.layers);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
@@ -99,6 +100,9 @@ pub struct GenerateArgs {
     /// Completions to sample
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub samples: u32,
+    /// Operands of matrix products
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Divides the logits; 0 is greedy
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f32,
@@ -133,6 +137,9 @@ pub struct LogprobsArgs {
     /// Token ids, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_name = "ID,ID,...")]
     pub ids: Vec<u32>,
+    /// Operands of matrix products
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Print {"ids": [..], "logprobs": [null, ..], "top": [..]}
     #[arg(long)]
     pub json: bool,
@@ -196,7 +203,7 @@ pub struct BenchArgs {
     /// Prompts side by side in --part decode
     #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub batches: Vec<u32>,
-    /// Precision of the computation
+    /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
     /// Seed of every random number
@@ -230,15 +237,6 @@ impl BenchPart {
             Self::Train => "train",
         }
     }
-}
-
-/// `--precision`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// Single precision throughout
-    F32,
-    /// Not there yet
-    Bf16,
 }
 
 /// A number of tokens, from 1 to 16 million.

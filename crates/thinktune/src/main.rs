@@ -22,6 +22,14 @@ use clap::Parser;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Kernels cut their work among the threads of a pool; from inside it, that costs no waiting for a thread to
+    // take notice.
+    // Its threads get the stack a main thread has. A pool that is there already is as good.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(8 << 20).build_global();
+    rayon::scope(|_| in_pool())
+}
+
+fn in_pool() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.common.verbose, cli.common.quiet);
     match run(&cli) {

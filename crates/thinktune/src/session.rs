@@ -68,8 +68,10 @@ impl Student {
 
     fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
         Ok(match plan.init {
-            Init::Pretrained => LocalModel::load(&self.dir)?,
-            Init::Random => LocalModel::new(init_random(self.spec.clone(), plan.seed)),
+            Init::Pretrained => LocalModel::load(&self.dir)?.with_precision(plan.precision),
+            Init::Random => {
+                LocalModel::new(init_random(self.spec.clone(), plan.seed)).with_precision(plan.precision)
+            }
         })
     }
 }

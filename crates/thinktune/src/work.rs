@@ -12,7 +12,7 @@ use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
 use thinktune_model::surface::Score;
-use thinktune_model::{Codec, LocalModel};
+use thinktune_model::{Codec, FrozenModel, LocalModel};
 use thinktune_runlog::RunFolder;
 use thinktune_tasks::homework::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
@@ -103,7 +103,7 @@ impl RlRun<'_> {
         progress: &mut Progress,
     ) -> anyhow::Result<RunEnd> {
         let settings = &self.rl.settings;
-        let mut reference = (settings.loss.beta > 0.0).then(|| model.frozen_copy());
+        let mut reference = (settings.loss.beta > 0.0).then(|| model.frozen());
         let mut helper = self.helper(model)?;
         let (mut teacher_model, codec) = match &mut helper {
             Some((model, codec)) => (Some(model), codec.as_ref().unwrap_or(&self.student.codec)),
@@ -127,15 +127,15 @@ impl RlRun<'_> {
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
-    fn helper(&self, student: &LocalModel) -> anyhow::Result<Option<(LocalModel, Option<Codec>)>> {
+    fn helper(&self, student: &mut LocalModel) -> anyhow::Result<Option<(FrozenModel, Option<Codec>)>> {
         if self.rl.help.is_none() {
             return Ok(None);
         }
         let Some(dir) = self.teacher.as_deref().filter(|dir| !same_folder(dir, &self.student.dir)) else {
-            return Ok(Some((student.frozen_copy(), None)));
+            return Ok(Some((student.frozen(), None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((LocalModel::load(dir)?, Some(teacher.codec))))
+        Ok(Some((FrozenModel::load(dir, self.plan.precision)?, Some(teacher.codec))))
     }
 }
 

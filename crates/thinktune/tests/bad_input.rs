@@ -38,7 +38,7 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
         (&["optimizer.mini_batch_questions=3"], &["optimizer.mini_batch_questions = 3", "divisor", "= 4"]),
         (&["rollout.questions_per_step=64"], &["rollout.questions_per_step = 64", "12"]),
         (&["loss.c1=2"], &["loss.c1 = 2", "(-1, 1)"]),
-        (&["loss.a_min=9"], &["loss.a_max = 4", "above loss.a_min"]),
+        (&["loss.a_range=[9, 4]"], &["loss.a_range = [9, 4]", "the smaller first"]),
         (&["model.date=yesterday"], &["model.date = \"yesterday\"", "2025-01-31"]),
         (
             &["model.path=no/such/folder"],

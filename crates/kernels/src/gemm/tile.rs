@@ -336,9 +336,9 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Threads, View};
     use super::super::pack::{Packed, Scratch};
     use super::super::tests::numbers;
+    use super::super::{Threads, View};
     use super::*;
 
     /// All variants of the machine against the portable one, on one tile each.

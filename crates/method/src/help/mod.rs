@@ -75,7 +75,10 @@ pub fn help(
         Group { asked: group.asked, rows: group.rows.into_iter().enumerate().map(guide_row).collect() }
     };
     let mut guided: Vec<Group<Guided>> = groups.into_iter().zip(chosen).map(guide_group).collect();
-    if settings.loss.low_confidence == LowConfidence::Clip || settings.run.log_logprobs {
+    if settings.loss.low_confidence == LowConfidence::Clip
+        || settings.run.log_logprobs
+        || settings.run.check_logprobs
+    {
         score_guidance(room.student, &mut guided, settings.rollout.temperature)?;
     }
     Ok((guided, report))

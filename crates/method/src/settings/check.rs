@@ -107,12 +107,13 @@ impl Check for LossSettings {
         for (c, key) in [(self.c1, "loss.c1"), (self.c2, "loss.c2")] {
             ensure(c.abs() < 1.0, key, c, "in (-1, 1): it is added to a probability")?;
         }
-        ensure(self.a_min.is_finite(), "loss.a_min", self.a_min, "a finite number")?;
+        let (a_min, a_max) = (self.a_min, self.a_max);
+        let usable = a_min.is_finite() && a_max.is_finite() && a_min < a_max;
         ensure(
-            self.a_max.is_finite() && self.a_max > self.a_min,
-            "loss.a_max",
-            self.a_max,
-            format!("a finite number above loss.a_min = {}", self.a_min),
+            usable,
+            "loss.a_range",
+            format!("[{a_min}, {a_max}]"),
+            "two finite numbers, the smaller first",
         )?;
         ensure((0.0..1.0).contains(&self.tau), "loss.tau", self.tau, "in [0, 1)")
     }
@@ -123,9 +124,9 @@ impl Check for OptimizerSettings {
         let (lr, decay, clip) = (self.lr, self.weight_decay, self.grad_clip);
         ensure(lr > 0.0 && lr.is_finite(), "optimizer.lr", lr, "a positive number")?;
         ensure(decay >= 0.0 && decay.is_finite(), "optimizer.weight_decay", decay, "0 or a positive number")?;
-        for (beta, key) in [(self.beta1, "optimizer.beta1"), (self.beta2, "optimizer.beta2")] {
-            ensure((0.0..1.0).contains(&beta), key, beta, "in [0, 1)")?;
-        }
+        let (first, second) = (self.beta1, self.beta2);
+        let usable = [first, second].iter().all(|beta| (0.0..1.0).contains(beta));
+        ensure(usable, "optimizer.betas", format!("[{first}, {second}]"), "two numbers in [0, 1)")?;
         ensure(self.eps > 0.0 && self.eps.is_finite(), "optimizer.eps", self.eps, "a positive number")?;
         ensure(clip > 0.0, "optimizer.grad_clip", clip, "a positive number; inf turns clipping off")
     }
@@ -208,12 +209,12 @@ mod tests {
             ("loss.eps_high = -0.2", |s| s.loss.eps_high = -0.2),
             ("loss.beta = -1", |s| s.loss.beta = -1.0),
             ("loss.c1 = 1", |s| s.loss.c1 = 1.0),
-            ("loss.a_max = -4", |s| s.loss.a_max = -4.0),
-            ("loss.a_min = -inf", |s| s.loss.a_min = f64::NEG_INFINITY),
+            ("loss.a_range = [-4, -4]", |s| s.loss.a_max = -4.0),
+            ("loss.a_range = [-inf, 4]", |s| s.loss.a_min = f64::NEG_INFINITY),
             ("loss.tau = 1", |s| s.loss.tau = 1.0),
             ("optimizer.lr = 0", |s| s.optimizer.lr = 0.0),
             ("optimizer.weight_decay = -1", |s| s.optimizer.weight_decay = -1.0),
-            ("optimizer.beta2 = 1", |s| s.optimizer.beta2 = 1.0),
+            ("optimizer.betas = [0.9, 1]", |s| s.optimizer.beta2 = 1.0),
             ("optimizer.eps = 0", |s| s.optimizer.eps = 0.0),
             ("optimizer.grad_clip = 0", |s| s.optimizer.grad_clip = 0.0),
             ("optimizer.mini_batch_questions = 0", |s| s.mini_batch_questions = 0),

@@ -306,4 +306,6 @@ pub struct RunSettings {
     pub checkpoint_every: u32,
     /// Write each token's log-prob into the rollouts.
     pub log_logprobs: bool,
+    /// Compute every log-prob of the sampler a second time and fail unless the bits are equal.
+    pub check_logprobs: bool,
 }

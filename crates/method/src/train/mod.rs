@@ -66,6 +66,14 @@ struct Row<'a> {
     share: f64,
 }
 
+impl Row<'_> {
+    /// Which sample it is, in words.
+    fn name(&self) -> String {
+        let (question, sample) = (self.asked.question.index, self.scored.guided.attempt.key.sample);
+        format!("question {question}, sample {sample}")
+    }
+}
+
 /// Whether two rows belong to one group.
 fn one_group(a: &Row<'_>, b: &Row<'_>) -> bool {
     std::ptr::eq(a.asked, b.asked)
@@ -95,14 +103,38 @@ fn rows_of<'a>(mini_batch: &'a [Group<Scored>], settings: &RlSettings) -> Vec<Ro
         .collect()
 }
 
-/// Forward, loss, backward of one micro-batch; its part of the mini-batch loss.
-fn micro_step(
+/// Computes log pi of every token of the step a second time, before its first update, and compares it with what
+/// was recorded while sampling: pi_old = pi, to the bit.
+///
+/// # Errors
+/// The first token whose two log-probs differ.
+pub fn check_logprobs(
     room: &mut Classroom<'_>,
-    rows: &[Row<'_>],
+    groups: &[Group<Scored>],
     step: u32,
     settings: &RlSettings,
-    tally: &mut Tally,
-) -> Result<f64, MethodError> {
+) -> Result<(), MethodError> {
+    let rows = rows_of(groups, settings);
+    for micro_batch in micro_batches(lengths_of(&rows), room.student.token_budget()) {
+        let rows = &rows[micro_batch];
+        let scores = room.student.forward(&batch_of(rows, settings))?;
+        let mut computed = scores.logprobs.iter();
+        for row in rows {
+            for (index, (token, &computed)) in row.scored.guided.tokens.iter().zip(&mut computed).enumerate()
+            {
+                let Some(recorded) = token.old_logprob else { continue };
+                if recorded.to_bits() != computed.to_bits() {
+                    let sample = row.name();
+                    return Err(MethodError::OffPolicy { step, sample, token: index, recorded, computed });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sequences of some rows, each group's prompt once.
+fn batch_of(rows: &[Row<'_>], settings: &RlSettings) -> TokenBatch {
     let mut batch = TokenBatch::new(settings.rollout.temperature);
     for group in rows.chunk_by(one_group) {
         let prompt = batch.push(&group[0].asked.prompt, []);
@@ -111,6 +143,18 @@ fn micro_step(
             batch.push_after(prompt, &response, 0..response.len());
         }
     }
+    batch
+}
+
+/// Forward, loss, backward of one micro-batch; its part of the mini-batch loss.
+fn micro_step(
+    room: &mut Classroom<'_>,
+    rows: &[Row<'_>],
+    step: u32,
+    settings: &RlSettings,
+    tally: &mut Tally,
+) -> Result<f64, MethodError> {
+    let batch = batch_of(rows, settings);
     let reference = match &mut room.reference {
         Some(reference) if settings.loss.beta > 0.0 => Some(reference.score(&batch)?),
         _ => None,
@@ -151,9 +195,7 @@ fn losses(
         }
         let finite = row_loss.is_finite() && slopes.iter().all(|slope| slope.is_finite());
         if !finite {
-            let (question, sample) = (row.asked.question.index, row.scored.guided.attempt.key.sample);
-            let sample = format!("question {question}, sample {sample}");
-            return Err(MethodError::NonFinite { step, sample, value: row_loss });
+            return Err(MethodError::NonFinite { step, sample: row.name(), value: row_loss });
         }
         loss += row_loss;
     }

@@ -169,7 +169,14 @@ impl Decoder<'_> {
     }
 
     /// dW += dy^T input, for dy `[T, width]`.
-    fn weight_backward(&self, dy: &[f32], width: usize, input: &Packed, dw: &mut [f32], scratch: &mut Scratch) {
+    fn weight_backward(
+        &self,
+        dy: &[f32],
+        width: usize,
+        input: &Packed,
+        dw: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let dy = View::new(dy, dy.len() / width, width).t();
         gemm(scratch.rows(dy, self.weights.precision, Threads::All), input, dw, true, Threads::All);
     }

@@ -134,9 +134,10 @@ impl Weights {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        let layers = self.layers.iter().flat_map(|layer| {
-            [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down]
-        });
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down]);
         layers.chain([&self.head]).chain(&self.embedding).map(Packed::bytes).sum()
     }
 }
@@ -163,7 +164,8 @@ pub(crate) struct Transposes {
 impl Transposes {
     /// Takes the weights of `params`, into the same memory.
     pub(crate) fn refill(&mut self, params: &Params, precision: Precision) {
-        let pack = |packed: &mut Packed, name: &str| packed.fill(matrix(params, name), precision, Threads::All);
+        let pack =
+            |packed: &mut Packed, name: &str| packed.fill(matrix(params, name), precision, Threads::All);
         self.layers.resize_with(params.spec.layers, LayerTransposes::default);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             for (packed, part) in [

@@ -147,5 +147,11 @@ fn count_lanes(decoder: &Decoder, rows: usize) -> usize {
     };
     let small = decoder.weights.bytes() < SMALL_MODEL_BYTES;
     let wanted = if small { 1 } else { LANE_ROWS };
-    if rows >= wanted * threads { threads } else if small { rows.max(1) } else { 1 }
+    if rows >= wanted * threads {
+        threads
+    } else if small {
+        rows.max(1)
+    } else {
+        1
+    }
 }

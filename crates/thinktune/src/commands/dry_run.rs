@@ -245,7 +245,8 @@ fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
         }
         Job::Sft(settings) => (settings.max_tokens, 0),
     };
-    MemoryPlan::training(spec, longest.min(spec.context), frozen, MachineMemory::detect())
+    let longest = longest.min(spec.context);
+    MemoryPlan::training(spec, plan.precision, longest, frozen, MachineMemory::detect())
 }
 
 fn memory_text(memory: &MemoryPlan) -> String {

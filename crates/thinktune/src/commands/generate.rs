@@ -1,7 +1,7 @@
 //! `thinktune generate`: completions of a text or of a user's message.
 
 use serde_json::{Value, json};
-use thinktune_model::local::LocalModel;
+use thinktune_model::FrozenModel;
 use thinktune_model::surface::{Completion, Finish, Generate, Prompt, SampleKey, Sampling, stream};
 use thinktune_model::{Codec, Message};
 
@@ -16,7 +16,7 @@ pub fn run(args: &GenerateArgs, common: Common) -> anyhow::Result<()> {
     let dir = place::named(&args.model)?.fetch(common.offline)?;
     let codec = Codec::load(&dir, &args.date)?;
     let tokens = prompt_tokens(args, &codec)?;
-    let mut model = LocalModel::load(&dir)?;
+    let mut model = FrozenModel::load(&dir, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
     let key = |sample| SampleKey { stream: stream::GENERATE, step: 0, question: 0, sample };
     let prompt = Prompt { tokens: tokens.clone().into(), keys: (0..args.samples).map(key).collect() };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use thinktune_model::Codec;
-use thinktune_model::local::LocalModel;
+use thinktune_model::FrozenModel;
 
 use crate::args::{Common, LogprobsArgs};
 use crate::commands::print;
@@ -27,7 +27,7 @@ pub fn run(args: &LogprobsArgs, common: Common) -> anyhow::Result<()> {
     // Only for showing tokens as text: a model folder without a tokenizer is good enough.
     let codec = Codec::load(&dir, DEFAULT_DATE).ok();
     let token = |id: u32| codec.as_ref().map(|codec| codec.decode_raw(&[id]));
-    let mut model = LocalModel::load(&dir)?;
+    let mut model = FrozenModel::load(&dir, args.precision.into())?;
     let logits = model.logits(&args.ids)?;
     let scored = score(&args.ids, &logits);
     if args.json {

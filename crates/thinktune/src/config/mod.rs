@@ -90,6 +90,25 @@ pub enum Init {
     Random,
 }
 
+/// `model.precision`, and `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision throughout
+    F32,
+    /// bfloat16 operands of matrix products, all else single precision
+    Bf16,
+}
+
+impl From<Precision> for thinktune_model::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
 /// `data.task`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -137,7 +156,7 @@ section!(
 );
 section!(
     /// `[model]`.
-    Model { path: String, init: Init, date: String }
+    Model { path: String, init: Init, precision: Precision, date: String }
 );
 section!(
     /// `[data]`.
@@ -184,8 +203,7 @@ section!(
         beta: f64,
         c1: f64,
         c2: f64,
-        a_min: f64,
-        a_max: f64,
+        a_range: [f64; 2],
         tau: f64,
         low_confidence: LowConfidence,
         scope: Scope,
@@ -199,15 +217,20 @@ section!(
         schedule: LrSchedule,
         warmup_steps: u32,
         weight_decay: f64,
-        beta1: f64,
-        beta2: f64,
+        betas: [f64; 2],
         grad_clip: f64,
         mini_batch_questions: usize,
     }
 );
 section!(
     /// `[run]`.
-    Run { steps: u32, checkpoint_every: u32, keep_checkpoints: usize, log_logprobs: bool }
+    Run {
+        steps: u32,
+        checkpoint_every: u32,
+        keep_checkpoints: usize,
+        log_logprobs: bool,
+        check_logprobs: bool,
+    }
 );
 section!(
     /// `[sft]`.

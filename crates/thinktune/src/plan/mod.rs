@@ -8,6 +8,7 @@ use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
     Ask, Checked, LrSchedule, OptimizerSettings, RlSettings, SettingError, SftSettings,
 };
+use thinktune_model::Precision;
 
 use crate::config::{self, Config, Init, Method, Task};
 use crate::failure::UsageError;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub model: Place,
     /// Whether its weights are loaded or drawn.
     pub init: Init,
+    /// What it computes in, and teacher and reference with it.
+    pub precision: Precision,
     /// The date chat templates are told.
     pub date: String,
     /// Questions or examples.
@@ -99,7 +102,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
     drop_unused_sections(c, method, &mut notices)?;
     let seed = *c.seed.get_or_insert(0);
     let out = PathBuf::from(c.out.get_or_insert_with(|| "runs/run".into()).as_str());
-    let (model, init, date) = resolve_model(c)?;
+    let (model, init, precision, date) = resolve_model(c)?;
     let data = resolve_data(c, method)?;
     let job = match method {
         Method::Sft => Job::Sft(resolve_sft(c, seed)?),
@@ -110,7 +113,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
     let run = c.run.get_or_insert_default();
     let keep_checkpoints = *run.keep_checkpoints.get_or_insert(2);
     ensure(keep_checkpoints > 0, "run.keep_checkpoints", keep_checkpoints, "at least 1")?;
-    Ok(Plan { config, method, seed, out, model, init, date, data, job, keep_checkpoints, notices })
+    Ok(Plan { config, method, seed, out, model, init, precision, date, data, job, keep_checkpoints, notices })
 }
 
 /// A section the method does not use is an error, except `[guidance]` under GRPO: comparing the two by
@@ -143,14 +146,15 @@ fn unused(key: &str, method: &str) -> Result<(), UsageError> {
     Err(UsageError(format!("`{key}` is set, and method {method} does not use it; remove it")))
 }
 
-fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, String)> {
+fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, Precision, String)> {
     let model = c.model.get_or_insert_default();
     let path = required(model.path.clone(), "model.path", "a folder in Hugging Face layout, or org/name")?;
     let place = place::parse(&path).map_err(|expected| error("model.path", &path, expected))?;
     let init = *model.init.get_or_insert(Init::Pretrained);
     let date = model.date.get_or_insert_with(|| DEFAULT_DATE.into()).clone();
     ensure(is_date(&date), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
-    Ok((place, init, date))
+    let precision = (*model.precision.get_or_insert(config::Precision::F32)).into();
+    Ok((place, init, precision, date))
 }
 
 fn is_date(text: &str) -> bool {
@@ -211,13 +215,14 @@ fn resolve_sft(c: &mut Config, seed: u64) -> Result<Checked<SftSettings>, Settin
 
 fn resolve_optimizer(c: &mut Config, lr: f64) -> OptimizerSettings {
     let optimizer: &mut config::Optimizer = c.optimizer.get_or_insert_default();
+    let [beta1, beta2] = *optimizer.betas.get_or_insert([0.9, 0.999]);
     OptimizerSettings {
         lr: *optimizer.lr.get_or_insert(lr),
         schedule: *optimizer.schedule.get_or_insert(LrSchedule::Constant),
         warmup_steps: *optimizer.warmup_steps.get_or_insert(0),
         weight_decay: *optimizer.weight_decay.get_or_insert(0.01),
-        beta1: *optimizer.beta1.get_or_insert(0.9),
-        beta2: *optimizer.beta2.get_or_insert(0.999),
+        beta1,
+        beta2,
         eps: ADAM_EPS,
         grad_clip: *optimizer.grad_clip.get_or_insert(1.0),
     }

@@ -29,6 +29,7 @@ pub fn resolve_rl(c: &mut Config, method: Method, seed: u64, ask: Ask) -> anyhow
         steps: required(run.steps, "run.steps", "how many training steps to make")?,
         checkpoint_every: *run.checkpoint_every.get_or_insert(10),
         log_logprobs: *run.log_logprobs.get_or_insert(false),
+        check_logprobs: *run.check_logprobs.get_or_insert(false),
     };
     let settings =
         RlSettings { seed, ask, rollout, guidance, reward, loss, optimizer, mini_batch_questions, run };
@@ -110,14 +111,15 @@ fn resolve_reward(c: &mut Config) -> RewardSettings {
 
 fn resolve_loss(c: &mut Config) -> LossSettings {
     let loss = c.loss.get_or_insert_default();
+    let [a_min, a_max] = *loss.a_range.get_or_insert([-4.0, 4.0]);
     LossSettings {
         eps_low: *loss.eps_low.get_or_insert(0.2),
         eps_high: *loss.eps_high.get_or_insert(0.2),
         beta: *loss.beta.get_or_insert(0.0),
         c1: *loss.c1.get_or_insert(1e-4),
         c2: *loss.c2.get_or_insert(-1e-4),
-        a_min: *loss.a_min.get_or_insert(-4.0),
-        a_max: *loss.a_max.get_or_insert(4.0),
+        a_min,
+        a_max,
         tau: *loss.tau.get_or_insert(0.01),
         low_confidence: *loss.low_confidence.get_or_insert(LowConfidence::Mask),
         scope: *loss.scope.get_or_insert(Scope::Trajectory),

@@ -11,7 +11,7 @@
 //! weights). Norms, rope, softmax and the optimizer count nothing; nor do recomputed layers. Prompts count once per
 //! group, since both sampling and training compute them once.
 
-use thinktune_model::ModelSpec;
+use thinktune_model::{ModelSpec, Precision};
 
 /// A run of tokens of one sequence.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +32,9 @@ pub fn forward(spec: &ModelSpec, stretch: Stretch) -> f64 {
     2.0 * (tokens * layer_weights(spec) + predicting * head_weights(spec)) as f64 + attention as f64
 }
 
-/// Bytes of weights that one decoding pass reads: every matrix once, in f32.
-pub fn decode_bytes(spec: &ModelSpec) -> f64 {
-    4.0 * (layer_weights(spec) + head_weights(spec)) as f64
+/// Bytes of weights that one decoding pass reads: every matrix once.
+pub fn decode_bytes(spec: &ModelSpec, precision: Precision) -> f64 {
+    precision.bytes() as f64 * (layer_weights(spec) + head_weights(spec)) as f64
 }
 
 /// W: weights of the layers' matrices.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use thinktune_kernels::gemm::{Packed, Threads, View, gemm, gemm_packed};
+use thinktune_kernels::Precision;
+use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
 
 use super::report::{Report, Row};
 
@@ -23,38 +24,43 @@ const READ: usize = if cfg!(debug_assertions) { 1 << 20 } else { 512 << 20 };
 
 /// Times the products; each with weights packed beforehand, as forward passes have them, the first also with weights
 /// packed on the fly, as backward passes do.
-pub fn run() -> Report {
-    let mut rows: Vec<Row> = PRODUCTS.iter().map(|&product| row(product, true)).collect();
-    rows.insert(1, row(PRODUCTS[0], false));
-    let mut report = Report::new("gemm", "matrix products M x K x N, the fastest of many".into(), None);
+pub fn run(precision: Precision) -> Report {
+    let mut rows: Vec<Row> = PRODUCTS.iter().map(|&product| row(product, precision, true)).collect();
+    rows.insert(1, row(PRODUCTS[0], precision, false));
+    let title = "matrix products M x K x N, the fastest of many".into();
+    let mut report = Report::new("gemm", title, precision, None);
     report.fact("memory_gigabytes_per_second", memory_bandwidth() / 1e9);
     report.rows("products", rows);
     report
 }
 
-fn row([m, k, n]: [usize; 3], packed: bool) -> Row {
+fn row([m, k, n]: [usize; 3], precision: Precision, packed: bool) -> Row {
     let name = format!("{m}x{k}x{n}{}", if packed { "" } else { " packing" });
-    Row::new(&name, &name, fastest([m, k, n], packed)).flop(flop([m, k, n])).bytes((4 * k * n) as f64)
+    Row::new(&name, &name, fastest([m, k, n], precision, packed))
+        .flop(flop([m, k, n]))
+        .bytes((precision.bytes() * k * n) as f64)
 }
 
 /// The best rate of one large product by the kernel of this program, in operations per second: what other rates are a
 /// share of. What the hardware could do at most is not known here.
-pub fn peak() -> f64 {
-    flop(PEAK) / fastest(PEAK, true).as_secs_f64()
+pub fn peak(precision: Precision) -> f64 {
+    flop(PEAK) / fastest(PEAK, precision, true).as_secs_f64()
 }
 
 fn flop([m, k, n]: [usize; 3]) -> f64 {
     2.0 * (m * k * n) as f64
 }
 
-fn fastest([m, k, n]: [usize; 3], packed: bool) -> Duration {
+fn fastest([m, k, n]: [usize; 3], precision: Precision, packed: bool) -> Duration {
     let numbers = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect() };
     let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
     let (a, b) = (View::new(&a, m, k), View::new(&b, k, n));
-    let weights = packed.then(|| Packed::new(b));
-    let mut product = || match &weights {
-        Some(weights) => gemm_packed(a, weights, &mut c, false, Threads::All),
-        None => gemm(a, b, &mut c, false, Threads::All),
+    let (mut weights, mut scratch) = (Packed::new(b, precision), Scratch::default());
+    let mut product = || {
+        if !packed {
+            weights.fill(b, precision, Threads::All);
+        }
+        gemm(scratch.rows(a, precision, Threads::All), &weights, &mut c, false, Threads::All);
     };
     fastest_of(&mut product)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use thinktune_model::ModelSpec;
+use thinktune_model::{ModelSpec, Precision};
 
 use super::gemm;
 
@@ -86,9 +86,9 @@ pub struct Report {
 
 impl Report {
     /// Made right after the work: the peak of memory is read here, before the yardstick takes some of its own.
-    pub fn new(part: &str, title: String, model: Option<(&str, &ModelSpec)>) -> Self {
+    pub fn new(part: &str, title: String, precision: Precision, model: Option<(&str, &ModelSpec)>) -> Self {
         let peak_rss_mib = peak_rss_mib();
-        let peak = gemm::peak();
+        let peak = gemm::peak(precision);
         let mut facts = Map::new();
         let mut put = |key: &str, value: Value| facts.insert(key.to_owned(), value);
         put("part", json!(part));
@@ -96,7 +96,7 @@ impl Report {
             put("model", json!(name));
             put("parameters", json!(spec.parameters()));
         }
-        put("precision", json!("f32"));
+        put("precision", json!(precision.name()));
         put("isa", json!(thinktune_kernels::isa().name()));
         put("threads", json!(rayon::current_num_threads()));
         put("measured_peak_gflops", json!(peak / 1e9));

@@ -58,7 +58,7 @@ pub fn run(subject: Subject, args: &BenchArgs) -> anyhow::Result<Report> {
         args.new_tokens,
         questions.name()
     );
-    let mut report = Report::new("step", title, Some((&name, spec)));
+    let mut report = Report::new("step", title, args.precision.into(), Some((&name, spec)));
     report.fact("seconds_per_step", median.seconds);
     report.fact("steps_seconds", steps.iter().map(|step| step.seconds).collect::<Vec<_>>());
     report.fact("completion_tokens_per_step", tokens);
@@ -146,7 +146,7 @@ fn phases(spec: &ModelSpec, step: &Measured, args: &BenchArgs) -> Vec<Row> {
         Row::new("decode", "decode", at_decode)
             .tokens(rows * (new - 1))
             .flop(decode)
-            .bytes(passes as f64 * flops::decode_bytes(spec)),
+            .bytes(passes as f64 * flops::decode_bytes(spec, args.precision.into())),
         Row::new("train_forward", "train: forward", at_forward).tokens(prompts + rows * new).flop(forward),
         Row::new("train_backward", "train: backward", backward)
             .tokens(prompts + rows * new)

@@ -43,12 +43,16 @@ impl Subject {
             })?;
             check(&spec)?;
             let name = format!("shape {}, random weights", args.shape);
-            return Ok(Self { model: LocalModel::new(random(spec, args.seed)), name, codec: None });
+            return Ok(Self {
+                model: LocalModel::new(random(spec, args.seed)).with_precision(args.precision.into()),
+                name,
+                codec: None,
+            });
         };
         let dir = place::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
         let codec = args.data.is_some().then(|| Codec::load(&dir, DEFAULT_DATE)).transpose()?;
-        let model = LocalModel::load(&dir)?;
+        let model = LocalModel::load(&dir)?.with_precision(args.precision.into());
         if let Some(codec) = &codec {
             codec.check_vocab(model.spec().vocab_size)?;
         }

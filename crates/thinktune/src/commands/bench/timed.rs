@@ -42,7 +42,7 @@ pub struct Timed {
 }
 
 /// Adds the time `work` takes to `clock`.
-fn clocked<T>(clock: &mut Duration, work: impl FnOnce() -> T) -> T {
+pub fn clocked<T>(clock: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let done = work();
     *clock += start.elapsed();

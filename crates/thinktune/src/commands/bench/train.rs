@@ -36,7 +36,7 @@ pub fn run(subject: Subject, args: &BenchArgs) -> anyhow::Result<Report> {
     let row =
         |key: &str, name: &str, time: Duration, flop| Row::new(key, name, time).tokens(tokens).flop(flop);
     let title = format!("training: {SEQUENCES} sequences x {LENGTH} random tokens an update");
-    let mut report = Report::new("train", title, Some((&name, spec)));
+    let mut report = Report::new("train", title, args.precision.into(), Some((&name, spec)));
     report.fact("seconds_per_update", median.work().as_secs_f64());
     report.fact("updates_seconds", seconds);
     report.fact("tokens_per_second", tokens as f64 / median.work().as_secs_f64());
