@@ -10,6 +10,6 @@ pub(crate) mod layer;
 pub(crate) mod rope;
 pub(crate) mod weights;
 
-pub(crate) use layer::{Activations, Decoder};
+pub(crate) use layer::{Activations, Decoder, Run};
 pub(crate) use rope::RopeTable;
 pub(crate) use weights::PackedWeights;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cache::{Preamble, Segment, prefill};
 use super::choose::choose;
 use crate::ModelError;
-use crate::decoder::{Activations, Decoder};
+use crate::decoder::{Activations, Decoder, Run};
 use crate::rng::SampleRng;
 use crate::surface::{Completion, Finish, Prompt, Sampling};
 
@@ -190,12 +190,13 @@ impl<'a> Lane<'a> {
                 row.own.layer_mut(layer).extend(keys, values, stride);
             }
             let Activations { q, attention, lse, .. } = acts;
-            let rows = &*rows;
-            decoder.attend(q, attention, lse, |index, spans| {
-                spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
-                spans.push(rows[index].prefix.layer(layer).span());
-                spans.push(rows[index].own.layer(layer).span());
+            let shared = preamble.map(|preamble| preamble.segment.layer(layer).span()).unwrap_or_default();
+            let runs = rows.iter().map(|row| {
+                let own = row.own.layer(layer).span();
+                let before = [shared, row.prefix.layer(layer).span()];
+                Run { rows: 1, before, own, first: own.len - 1 }
             });
+            decoder.attend(q, attention, lse, runs);
             decoder.finish(layer, acts, &mut x);
             std::mem::swap(&mut acts.x, &mut x);
         }
