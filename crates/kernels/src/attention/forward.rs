@@ -1,6 +1,6 @@
 //! Forward pass: blocks of query rows against the positions they see.
 
-use super::tile::{Blocks, ROWS, Rows, Weights, dots, weigh};
+use super::tile::{Blocks, ROWS, Rows, Weights, dots, weigh, weigh_ragged};
 use super::{Heads, LANES, Span};
 use crate::isa::multiversion;
 use crate::math::{exp, max, sum};
@@ -144,29 +144,16 @@ impl Block<'_> {
                     Weights { data: &weights[from..], row_stride: self.stride, col_stride: 1, rows };
                 weigh(weights, values, sums, dim);
             }
-            self.weigh_rest(row, rows, weights, sums);
-        }
-    }
-
-    /// The rest of [`weigh_values`](Self::weigh_values): each token of a tile alone over the positions that
-    /// the tile's first does not see. They are all its own.
-    #[inline(always)]
-    fn weigh_rest(&self, row: usize, rows: usize, weights: &[f32], sums: &mut [f32]) {
-        let Heads { kv, dim, .. } = self.heads;
-        let common = self.seen(row);
-        let values = &self.own.values[(common - self.before_len) * kv * dim..];
-        let mut r = 0;
-        while r < rows {
-            let depth = self.seen(row + r) - common;
-            let heads = (self.heads.group() - (self.row + row + r) % self.heads.group()).min(rows - r);
-            if depth > 0 {
-                let values = &values[self.kv_head * dim..];
-                let values = Rows { data: values, stride: kv * dim, width: dim, depth };
-                let weights = &weights[r * self.stride + common..];
-                let weights = Weights { data: weights, row_stride: self.stride, col_stride: 1, rows: heads };
-                weigh(weights, values, &mut sums[r * dim..], dim);
-            }
-            r += heads;
+            // what later tokens of the tile see beyond the first is their own
+            let values = Rows {
+                data: &self.own.values[self.kv_head * dim..],
+                stride: kv * dim,
+                width: dim,
+                depth: common - self.before_len,
+            };
+            let weights =
+                Weights { data: &weights[self.before_len..], row_stride: self.stride, col_stride: 1, rows };
+            weigh_ragged(weights, values, |r| self.seen(row + r) - self.before_len, sums);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Attention one query row at a time, as plainly as the chains of operations allow: what the blocked
 //! functions must equal bit for bit.
 
-use super::{Heads, LANES, Span};
+use super::{Heads, LANES, Span, push_keys};
 use crate::isa::multiversion;
 use crate::math::{axpy, exp, max, sum};
 
@@ -140,4 +140,68 @@ fn weigh_block(
         from += span.len;
     }
     (low, high)
+}
+
+/// Inputs of [`attend_backward`]: as in the blocked function, but keys and values of one head, `[P + T, d]`.
+#[derive(Clone, Copy)]
+pub struct SavedHead<'a> {
+    pub q: &'a [f32],
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    pub out: &'a [f32],
+    pub lse: &'a [f32],
+}
+
+/// Rows of width `width` in blocks of 16, `[ceil(rows / 16), width, 16]`.
+#[inline(always)]
+fn blocks_of(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut blocks = Vec::with_capacity((rows.len() / width).div_ceil(LANES) * LANES * width);
+    push_keys(&mut blocks, 0, rows, width);
+    blocks
+}
+
+multiversion! {
+    /// Backward of [`attend`] over one whole sequence, for one key/value head:
+    /// p = exp(q k scale - lse), dv += p do, ds = p (do . v - do . out) scale, dq += ds k, dk += ds q.
+    ///
+    /// # Shapes
+    /// `d_out`: `[T, H * d]`; `dq`: `[T, H / K * d]`, `dk`, `dv`: `[P + T, d]`, all three for this head and added to.
+    pub fn attend_backward(
+        saved: SavedHead<'_>, d_out: &[f32], heads: Heads, kv_head: usize,
+        dq: &mut [f32], dk: &mut [f32], dv: &mut [f32],
+    ) {
+        let (dim, group, scale) = (heads.dim, heads.group(), heads.scale());
+        let q_stride = heads.query * dim;
+        let (tokens, positions) = (saved.lse.len() / heads.query, saved.k.len() / dim);
+        let (key_blocks, value_blocks) = (blocks_of(saved.k, dim), blocks_of(saved.v, dim));
+        let blocks = |blocks, last: usize| <[f32]>::chunks_exact(blocks, LANES * dim).take(last / LANES + 1);
+        let (mut weights, mut d_scores) = (vec![0.0f32; positions + LANES], vec![0.0f32; positions + LANES]);
+        for t in 0..tokens {
+            let last = positions - tokens + t;
+            for g in 0..group {
+                let head = kv_head * group + g;
+                let at = t * q_stride + head * dim..t * q_stride + (head + 1) * dim;
+                let (q, out, d_out) = (&saved.q[at.clone()], &saved.out[at.clone()], &d_out[at]);
+                let lse = saved.lse[t * heads.query + head];
+                let delta = crate::math::dot(d_out, out);
+                let both = blocks(&key_blocks, last).zip(blocks(&value_blocks, last));
+                for (index, (keys, values)) in both.enumerate() {
+                    let (dots, d_weights) = (block_dots(q, keys), block_dots(d_out, values));
+                    let weights = &mut weights[index * LANES..][..LANES];
+                    let d_scores = &mut d_scores[index * LANES..][..LANES];
+                    for i in 0..LANES {
+                        weights[i] = exp(dots[i].mul_add(scale, -lse));
+                        d_scores[i] = weights[i] * (d_weights[i] - delta) * scale;
+                    }
+                }
+                let dq = &mut dq[(t * group + g) * dim..(t * group + g + 1) * dim];
+                for j in 0..=last {
+                    let key = &saved.k[j * dim..(j + 1) * dim];
+                    axpy(weights[j], d_out, &mut dv[j * dim..(j + 1) * dim]);
+                    axpy(d_scores[j], key, dq);
+                    axpy(d_scores[j], q, &mut dk[j * dim..(j + 1) * dim]);
+                }
+            }
+        }
+    }
 }

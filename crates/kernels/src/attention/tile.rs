@@ -221,6 +221,30 @@ multiversion! {
     }
 }
 
+/// What [`weigh`] over `rows.depth` leaves out where row r goes on to `depth(r)`, which never falls.
+/// Rows of `sums` lie close together.
+#[inline(always)]
+pub(super) fn weigh_ragged(
+    weights: Weights<'_>,
+    rows: Rows<'_>,
+    depth: impl Fn(usize) -> usize,
+    sums: &mut [f32],
+) {
+    let mut r = 0;
+    while r < weights.rows {
+        let to = depth(r);
+        let same = (r..weights.rows).take_while(|&r| depth(r) == to).count();
+        if to > rows.depth {
+            let data = &weights.data[r * weights.row_stride + rows.depth * weights.col_stride..];
+            let weights = Weights { data, rows: same, ..weights };
+            let data = &rows.data[rows.depth * rows.stride..];
+            let more = Rows { data, depth: to - rows.depth, ..rows };
+            weigh(weights, more, &mut sums[r * rows.width..], rows.width);
+        }
+        r += same;
+    }
+}
+
 /// Operands of one tile of [`weigh`].
 struct WeighTile {
     weights: *const f32,
