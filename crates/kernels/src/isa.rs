@@ -52,14 +52,23 @@ impl Isa {
     }
 }
 
+/// The environment variable that forces a variant.
+pub const ISA_VARIABLE: &str = "THINKTUNE_ISA";
+
 /// The variant in use: the fastest available, or the one `THINKTUNE_ISA` names if the machine has it.
 pub fn isa() -> Isa {
     static CHOSEN: OnceLock<Isa> = OnceLock::new();
-    *CHOSEN.get_or_init(|| {
-        let available = Isa::available();
-        let wanted = std::env::var("THINKTUNE_ISA").unwrap_or_default();
-        available.iter().copied().find(|isa| isa.name() == wanted).unwrap_or(available[0])
-    })
+    *CHOSEN.get_or_init(|| forced().ok().flatten().unwrap_or(Isa::available()[0]))
+}
+
+/// The variant that `THINKTUNE_ISA` names, if it is set.
+///
+/// # Errors
+/// What it holds, where that is no variant of this machine.
+pub fn forced() -> Result<Option<Isa>, String> {
+    let Some(wanted) = std::env::var_os(ISA_VARIABLE) else { return Ok(None) };
+    let found = Isa::available().into_iter().find(|isa| *isa.name() == *wanted);
+    found.map(Some).ok_or_else(|| wanted.to_string_lossy().into_owned())
 }
 
 /// Defines a function compiled once per instruction set from one body, and dispatched at run time.

@@ -21,4 +21,4 @@ pub mod norm;
 pub mod rope;
 
 pub use bf16::Precision;
-pub use isa::{Isa, isa};
+pub use isa::{ISA_VARIABLE, Isa, forced, isa};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype as StDtype, SafeTensors, TensorView};
 use thinktune_kernels::adamw::{Constants, adamw, sum_squares};
+use thinktune_kernels::attention::Span;
 use thinktune_kernels::head::Normaliser;
 
 use crate::decoder::backward::{BackwardSpace, Gradients};
 use crate::decoder::weights::{EMBEDDING, head_name};
-use crate::decoder::{Activations, Decoder, Transposes, Workspace};
+use crate::decoder::{Activations, Decoder, Run, Transposes, Workspace};
 use crate::generate::LayerCache;
 use crate::surface::{AdamW, TokenBatch, TokenScores, UpdateReport};
 use crate::{ModelError, Params};
@@ -125,11 +126,13 @@ fn layer_forward(
         })
         .collect();
     let Activations { q, attention, lse, .. } = acts;
-    decoder.attend(q, attention, lse, |row, spans| {
-        let sequence = batch.sequence_of(row);
-        spans.extend(batch.prefixes[sequence].map(|prefix| caches[prefix].span()));
-        spans.push(caches[sequence].first(row - batch.offsets[sequence] + 1));
+    let runs = batch.prefixes.iter().zip(&caches).map(|(prefix, cache)| Run {
+        rows: cache.span().len,
+        before: [prefix.map(|prefix| caches[prefix].span()).unwrap_or_default(), Span::default()],
+        own: cache.span(),
+        first: 0,
     });
+    decoder.attend(q, attention, lse, runs);
     decoder.finish(layer, acts, space, out);
 }
 

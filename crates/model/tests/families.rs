@@ -6,7 +6,7 @@ mod common;
 
 use common::{FAMILIES, Reference, assert_close, folder, gradient_distance, key, model_dir, tensors};
 use thinktune_model::surface::{AdamW, Generate, Prompt, Sampling, Score, Train};
-use thinktune_model::{LocalModel, ModelSpec};
+use thinktune_model::{LocalModel, ModelSpec, Precision};
 
 fn load(family: &str) -> LocalModel {
     LocalModel::load(&model_dir(family)).unwrap_or_else(|e| panic!("{family}: {e}"))
@@ -64,6 +64,29 @@ fn gradients_agree() {
             }
             println!("measured {family} {name} gradients: norm-wise {norm:.2e}, element-wise {element:.2e}");
         }
+    }
+}
+
+/// Products of operands rounded to bf16 against PyTorch's in f32: apart by the rounding, and no more.
+#[test]
+fn bf16_is_f32_but_for_its_rounding() {
+    for family in FAMILIES {
+        let reference = Reference::of(family);
+        let case = &reference.cases["grpo"];
+        let mut model = load(family).with_precision(Precision::Bf16);
+        let batch = reference.batch(case.settings.temperature);
+        let scores = Train::forward(&mut model, &batch).expect("forward");
+        assert_close(&format!("{family} bf16 log-probs"), &scores.logprobs, &case.logprobs, 2e-1);
+        model.backward(&case.d_logprobs).expect("backward");
+        let (gradient, want) = (model.gradients(), tensors(family, "grad.grpo."));
+        let mut norm = 0.0f64;
+        for (tensor, range) in model.params().layout.tensors() {
+            let what = format!("{family} bf16 gradient of {}", tensor.name);
+            let distance = gradient_distance(&what, &gradient[range.clone()], &want[&tensor.name]);
+            assert!(distance.norm > 0.0 && distance.norm <= 1e-1, "{what}: {distance:?}");
+            norm = norm.max(distance.norm);
+        }
+        println!("measured {family} bf16 gradients: norm-wise {norm:.2e}");
     }
 }
 

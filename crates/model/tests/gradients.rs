@@ -9,7 +9,12 @@ use common::{FAMILIES, Reference, assert_same_bits, gradient_distance};
 use models::{MODELS, derivative, load, prompts, threads, train_once, training_batch};
 use thinktune_model::memory::Recompute;
 use thinktune_model::surface::{Score, TokenBatch, Train};
-use thinktune_model::{LocalModel, Params};
+use thinktune_model::{LocalModel, Params, Precision};
+
+/// Sums reordered before they are rounded to bf16 differ by its rounding, not by that of f32.
+fn tolerance(model: &LocalModel) -> f64 {
+    if model.precision() == Precision::Bf16 { 1e-2 } else { 1e-5 }
+}
 
 /// Compares gradients tensor by tensor; returns the largest relative distance.
 fn assert_gradients_close(name: &str, model: &LocalModel, got: &[f32], want: &[f32]) -> f64 {
@@ -17,7 +22,7 @@ fn assert_gradients_close(name: &str, model: &LocalModel, got: &[f32], want: &[f
     for (tensor, range) in model.params().layout.tensors() {
         let what = format!("{name}: gradient of {}", tensor.name);
         let distance = gradient_distance(&what, &got[range.clone()], &want[range.clone()]);
-        assert!(distance.norm <= 1e-5, "{what}: {distance:?}");
+        assert!(distance.norm <= tolerance(model), "{what}: {distance:?}");
         worst = worst.max(distance.norm);
     }
     worst
@@ -48,7 +53,7 @@ fn micro_batches_add_up_to_the_same_gradient() {
         assert_same_bits(&format!("{name}: entropies of micro-batches"), &entropies, &scores.entropies);
         let gradient = model.gradients();
         let worst = assert_gradients_close(name, &model, &gradient, &whole);
-        println!("measured {name}: gradient of micro-batches {worst:.2e} (relative, tolerance 1e-5)");
+        println!("measured {name}: gradient of micro-batches {worst:.2e} (relative)");
         assert_same_bits(&format!("{name}: gradient of micro-batches"), &gradient, &whole);
     }
 }
@@ -135,7 +140,7 @@ fn a_prompt_computed_once_for_its_group_changes_no_log_prob_and_no_gradient() {
         assert_same_bits(&format!("{name}: log-probs"), &once.logprobs, &each.logprobs);
         assert_same_bits(&format!("{name}: entropies"), &once.entropies, &each.entropies);
         let worst = assert_gradients_close(name, &model, &gradient, &expected);
-        println!("measured {name}: gradient of shared prompts {worst:.2e} (relative, tolerance 1e-5)");
+        println!("measured {name}: gradient of shared prompts {worst:.2e} (relative)");
     }
 }
 

@@ -43,7 +43,7 @@ fn after_an_update_a_model_is_one_of_its_new_weights() {
         let (batch, prompts) = (training_batch(&model), prompts(&model, 3));
         generate(&mut model, &prompts[2..], &sampling(1.0, 8));
         train_once(&mut model, &batch);
-        let mut fresh = LocalModel::new(model.params().clone());
+        let mut fresh = LocalModel::new(model.params().clone()).with_precision(model.precision());
         let (after, expected) =
             [&mut model, &mut fresh].map(|m| generate(m, &prompts[2..], &sampling(1.0, 8))).into();
         assert_eq!(after, expected, "{name}");

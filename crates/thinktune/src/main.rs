@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use failure::UsageError;
 
 fn main() -> ExitCode {
     // Kernels cut their work among the threads of a pool; from inside it, that costs no waiting for a thread to
@@ -39,6 +40,7 @@ fn in_pool() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
+    check_isa()?;
     match &cli.command {
         Command::Demo(args) => commands::demo::run(args, cli.common),
         Command::Train(args) => commands::train::run(args, cli.common),
@@ -48,4 +50,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),
     }
+}
+
+/// Refuses kernels that were asked for and that this machine cannot run.
+fn check_isa() -> Result<(), UsageError> {
+    thinktune_kernels::forced().map(drop).map_err(|wanted| {
+        let names: Vec<&str> = thinktune_kernels::Isa::available().iter().map(|isa| isa.name()).collect();
+        let (variable, names) = (thinktune_kernels::ISA_VARIABLE, names.join(", "));
+        UsageError(format!("{variable}={wanted}: expected one of what this machine has, {names}, or nothing"))
+    })
 }

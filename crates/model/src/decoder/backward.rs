@@ -2,8 +2,10 @@
 //! token order that continues from the gradient already there, so cutting a batch between sequences
 //! does not change a bit.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
-use thinktune_kernels::attention::{Saved, attend_backward};
+use thinktune_kernels::attention::{Heads, Saved, attend_backward};
 use thinktune_kernels::elementwise::{add_bias_backward, swiglu_backward};
 use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
 use thinktune_kernels::norm::{rms_norm_backward, rms_norm_backward_weight};
@@ -80,8 +82,8 @@ impl Decoder<'_> {
         let d_wo = grads.get(&layer_name(layer, O_PROJ));
         self.weight_backward(d_x, spec.width, &space.input, d_wo, &mut space.work.rows);
 
-        let saved = Saved { q, k, v, out: attention, lse };
-        let (mut dq, mut dk, dv) = self.attention_backward(saved, &space.d_input, batch);
+        let attended = Attended { q, k, v, out: attention, lse };
+        let (mut dq, mut dk, dv) = self.attention_backward(attended, &space.d_input, batch);
         for (d, heads) in [(&mut dq, spec.heads), (&mut dk, spec.kv_heads)] {
             let width = heads * spec.head_dim;
             self.by_rows(d, width, |first, d| {
@@ -182,55 +184,49 @@ impl Decoder<'_> {
     }
 
     /// Backward of attention over each sequence and the prefix it continues: gradients of q, k, v (after
-    /// rope). Here `saved` holds all sequences and all heads.
+    /// rope).
     fn attention_backward(
         &self,
-        saved: Saved,
+        attended: Attended,
         d_out: &[f32],
         batch: &TokenBatch,
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let heads = self.heads();
-        let (q_stride, kv_stride, dim) = (heads.query * heads.dim, heads.kv * heads.dim, heads.dim);
         let group = heads.query / heads.kv;
-        let rows_of = |sequence: usize| batch.offsets[sequence]..batch.offsets[sequence + 1];
-        let prefix_of = |sequence: usize| batch.prefixes[sequence].map_or(0..0, rows_of);
-        let units: Vec<(usize, usize)> = (0..batch.sequences())
-            .flat_map(|sequence| (0..heads.kv).map(move |kv_head| (sequence, kv_head)))
-            .collect();
-        let parts: Vec<_> = units
-            .par_iter()
-            .map(|&(sequence, kv_head)| {
-                let (rows, prefix) = (rows_of(sequence), prefix_of(sequence));
-                let of_head = |x: &[f32]| -> Vec<f32> {
-                    let all = prefix.clone().chain(rows.clone());
-                    all.flat_map(|row| &x[row * kv_stride + kv_head * dim..][..dim]).copied().collect()
+        let parts: Vec<AttentionPart> = (0..batch.sequences() * heads.kv)
+            .into_par_iter()
+            .map_init(Vec::new, |scratch, unit| {
+                let (sequence, kv_head) = (unit / heads.kv, unit % heads.kv);
+                let (rows, prefix) = (rows_of(batch, sequence), prefix_of(batch, sequence));
+                let positions = prefix.len() + rows.len();
+                let mut part = AttentionPart {
+                    sequence,
+                    kv_head,
+                    dq: vec![0.0; rows.len() * group * heads.dim],
+                    dk: vec![0.0; positions * heads.dim],
+                    dv: vec![0.0; positions * heads.dim],
                 };
-                let (k, v) = (of_head(saved.k), of_head(saved.v));
-                let saved = Saved {
-                    q: &saved.q[rows.start * q_stride..rows.end * q_stride],
-                    k: &k,
-                    v: &v,
-                    out: &saved.out[rows.start * q_stride..rows.end * q_stride],
-                    lse: &saved.lse[rows.start * heads.query..rows.end * heads.query],
-                };
-                let (mut dq, mut dk, mut dv) =
-                    (vec![0.0; rows.len() * group * dim], vec![0.0; k.len()], vec![0.0; v.len()]);
+                let q_stride = heads.query * heads.dim;
                 let d_out = &d_out[rows.start * q_stride..rows.end * q_stride];
-                attend_backward(saved, d_out, heads, kv_head, &mut dq, &mut dk, &mut dv);
-                (dq, dk, dv)
+                let saved = attended.of_sequence(heads, rows, prefix);
+                let AttentionPart { dq, dk, dv, .. } = &mut part;
+                attend_backward(saved, d_out, heads, kv_head, scratch, dq, dk, dv);
+                part
             })
             .collect();
+        let (q_stride, kv_stride) = (heads.query * heads.dim, heads.kv * heads.dim);
         let (mut dq, mut dk, mut dv) =
-            (vec![0.0; saved.q.len()], vec![0.0; saved.k.len()], vec![0.0; saved.v.len()]);
-        for (&(sequence, kv_head), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
-            let (rows, prefix) = (rows_of(sequence), prefix_of(sequence));
-            scatter(part_q, group * dim, &mut dq[rows.start * q_stride..], q_stride, kv_head * group * dim);
-            for (part, d) in [(part_k, &mut dk), (part_v, &mut dv)] {
-                let (of_prefix, own) = part.split_at(prefix.len() * dim);
-                scatter(of_prefix, dim, &mut d[prefix.start * kv_stride..], kv_stride, kv_head * dim);
-                scatter(own, dim, &mut d[rows.start * kv_stride..], kv_stride, kv_head * dim);
+            (vec![0.0; attended.q.len()], vec![0.0; attended.k.len()], vec![0.0; attended.v.len()]);
+        let outputs: Vec<_> = by_sequence(&mut dq, q_stride, batch)
+            .zip(by_sequence(&mut dk, kv_stride, batch))
+            .zip(by_sequence(&mut dv, kv_stride, batch))
+            .collect();
+        outputs.into_par_iter().enumerate().for_each(|(sequence, ((dq, dk), dv))| {
+            // in the order of the sequences, so that what continues a prefix adds to it in that order
+            for part in &parts {
+                part.add_to(sequence, batch, heads, dq, dk, dv);
             }
-        }
+        });
         (dq, dk, dv)
     }
 
@@ -272,6 +268,89 @@ impl Decoder<'_> {
             thinktune_kernels::elementwise::add(&mut table[at..at + width], d_row);
         }
     }
+}
+
+/// Rows of a sequence in the batch.
+fn rows_of(batch: &TokenBatch, sequence: usize) -> Range<usize> {
+    batch.offsets[sequence]..batch.offsets[sequence + 1]
+}
+
+/// Rows of the prefix that a sequence continues.
+fn prefix_of(batch: &TokenBatch, sequence: usize) -> Range<usize> {
+    batch.prefixes[sequence].map_or(0..0, |prefix| rows_of(batch, prefix))
+}
+
+/// What the attention of all rows read and gave.
+#[derive(Clone, Copy)]
+struct Attended<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    out: &'a [f32],
+    lse: &'a [f32],
+}
+
+impl<'a> Attended<'a> {
+    fn of_sequence(&self, heads: Heads, rows: Range<usize>, prefix: Range<usize>) -> Saved<'a> {
+        let of = |x: &'a [f32], rows: &Range<usize>, width: usize| &x[rows.start * width..rows.end * width];
+        let (q_stride, kv_stride) = (heads.query * heads.dim, heads.kv * heads.dim);
+        Saved {
+            q: of(self.q, &rows, q_stride),
+            k: [of(self.k, &prefix, kv_stride), of(self.k, &rows, kv_stride)],
+            v: [of(self.v, &prefix, kv_stride), of(self.v, &rows, kv_stride)],
+            out: of(self.out, &rows, q_stride),
+            lse: of(self.lse, &rows, heads.query),
+        }
+    }
+}
+
+/// Gradients of one sequence and its prefix by one key/value head.
+struct AttentionPart {
+    sequence: usize,
+    kv_head: usize,
+    /// `[T, H / K * d]`
+    dq: Vec<f32>,
+    /// `[P + T, d]`
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+}
+
+impl AttentionPart {
+    /// Adds what belongs to the rows of `sequence`.
+    fn add_to(
+        &self,
+        sequence: usize,
+        batch: &TokenBatch,
+        heads: Heads,
+        dq: &mut [f32],
+        dk: &mut [f32],
+        dv: &mut [f32],
+    ) {
+        let Heads { query, kv, dim } = heads;
+        let (at, prefix) = (self.kv_head * dim, prefix_of(batch, self.sequence).len() * dim);
+        if self.sequence == sequence {
+            let width = query / kv * dim;
+            scatter(&self.dq, width, dq, query * dim, self.kv_head * width);
+            scatter(&self.dk[prefix..], dim, dk, kv * dim, at);
+            scatter(&self.dv[prefix..], dim, dv, kv * dim, at);
+        } else if batch.prefixes[self.sequence] == Some(sequence) {
+            scatter(&self.dk[..prefix], dim, dk, kv * dim, at);
+            scatter(&self.dv[..prefix], dim, dv, kv * dim, at);
+        }
+    }
+}
+
+/// Rows of width `width` cut between the sequences of the batch.
+fn by_sequence<'a>(
+    mut rows: &'a mut [f32],
+    width: usize,
+    batch: &TokenBatch,
+) -> impl Iterator<Item = &'a mut [f32]> {
+    batch.offsets.windows(2).map(move |pair| {
+        let own;
+        (own, rows) = std::mem::take(&mut rows).split_at_mut((pair[1] - pair[0]) * width);
+        own
+    })
 }
 
 /// Adds rows of width `width` to columns `at..at + width` of rows of width `stride`.

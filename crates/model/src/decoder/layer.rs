@@ -66,6 +66,25 @@ impl Activations {
     }
 }
 
+/// Rows of consecutive tokens of one sequence: row i sees all of `before` and the first `first + i + 1`
+/// positions of `own`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) rows: usize,
+    pub(crate) before: [Span<'a>; 2],
+    pub(crate) own: Span<'a>,
+    pub(crate) first: usize,
+}
+
+/// Some rows of a run: one parallel task.
+struct Piece<'a> {
+    run: Run<'a>,
+    first: usize,
+    q: &'a [f32],
+    out: &'a mut [f32],
+    lse: &'a mut [f32],
+}
+
 impl Decoder<'_> {
     pub(crate) fn spec(&self) -> &ModelSpec {
         &self.weights.spec
@@ -144,35 +163,45 @@ impl Decoder<'_> {
         });
     }
 
-    /// Attention of every row; `spans_of(row, spans)` says where the row's keys and values lie.
+    /// Attention of every row; `runs`, one after another, are all rows.
     pub(crate) fn attend<'s>(
         &self,
-        q: &[f32],
-        out: &mut Vec<f32>,
-        lse: &mut Vec<f32>,
-        spans_of: impl Fn(usize, &mut Vec<Span<'s>>) + Sync,
+        q: &'s [f32],
+        out: &'s mut Vec<f32>,
+        lse: &'s mut Vec<f32>,
+        runs: impl Iterator<Item = Run<'s>>,
     ) {
         let heads = self.heads();
         let (stride, rows) = (heads.query * heads.dim, q.len() / (heads.query * heads.dim));
         out.resize(rows * stride, 0.0);
         lse.resize(rows * heads.query, 0.0);
-        let piece = |(index, (out, lse)): (usize, (&mut [f32], &mut [f32]))| {
-            let (mut scores, mut spans) = (Vec::new(), Vec::new());
-            let rows = out.chunks_exact_mut(stride).zip(lse.chunks_exact_mut(heads.query));
-            for (i, (out, lse)) in rows.enumerate() {
-                let row = index * ROWS + i;
-                spans.clear();
-                spans_of(row, &mut spans);
-                attend(&q[row * stride..(row + 1) * stride], &spans, heads, &mut scores, out, lse);
+        let mut pieces = Vec::new();
+        let (mut q, mut out, mut lse) = (q, out.as_mut_slice(), lse.as_mut_slice());
+        for run in runs {
+            for from in (0..run.rows).step_by(ROWS) {
+                let rows = ROWS.min(run.rows - from);
+                let (piece_q, piece_out, piece_lse);
+                (piece_q, q) = q.split_at(rows * stride);
+                (piece_out, out) = out.split_at_mut(rows * stride);
+                (piece_lse, lse) = lse.split_at_mut(rows * heads.query);
+                pieces.push(Piece {
+                    run,
+                    first: run.first + from,
+                    q: piece_q,
+                    out: piece_out,
+                    lse: piece_lse,
+                });
             }
+        }
+        debug_assert!(q.is_empty(), "the runs are all rows");
+        let piece = |scratch: &mut Vec<f32>, Piece { run, first, q, out, lse }: Piece| {
+            attend(q, &run.before, run.own, first, heads, scratch, out, lse);
         };
         if self.threads == Threads::One {
-            out.chunks_mut(ROWS * stride).zip(lse.chunks_mut(ROWS * heads.query)).enumerate().for_each(piece);
+            let mut scratch = Vec::new();
+            pieces.into_iter().for_each(|each| piece(&mut scratch, each));
         } else {
-            out.par_chunks_mut(ROWS * stride)
-                .zip(lse.par_chunks_mut(ROWS * heads.query))
-                .enumerate()
-                .for_each(piece);
+            pieces.into_par_iter().for_each_init(Vec::new, piece);
         }
     }
 

@@ -10,6 +10,6 @@ pub(crate) mod layer;
 pub(crate) mod rope;
 pub(crate) mod weights;
 
-pub(crate) use layer::{Activations, Decoder, Workspace};
+pub(crate) use layer::{Activations, Decoder, Run, Workspace};
 pub(crate) use rope::RopeTable;
 pub(crate) use weights::{Transposes, Weights};

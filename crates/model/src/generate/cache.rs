@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thinktune_kernels::attention::{LANES, Span, push_keys};
 
-use crate::decoder::{Activations, Decoder, Workspace};
+use crate::decoder::{Activations, Decoder, Run, Workspace};
 use crate::surface::Prompt;
 
 /// A shared prefix shorter than this is not worth a segment of its own.
@@ -36,12 +36,7 @@ impl LayerCache {
 
     /// All positions.
     pub(crate) fn span(&self) -> Span<'_> {
-        self.first(self.len)
-    }
-
-    /// The first `len` positions.
-    pub(crate) fn first(&self, len: usize) -> Span<'_> {
-        Span { keys: &self.keys, values: &self.values, len }
+        Span { keys: &self.keys, values: &self.values, len: self.len }
     }
 
     fn truncate(&mut self, len: usize, stride: usize) {
@@ -127,10 +122,10 @@ pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[
         decoder.project(layer, &positions, &mut acts, &mut space);
         segment.layer_mut(layer).extend(&acts.k, &acts.v, stride);
         let Activations { q, attention, lse, .. } = &mut acts;
-        decoder.attend(q, attention, lse, |row, spans| {
-            spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
-            spans.push(segment.layer(layer).first(row + 1));
-        });
+        let before = preamble.map(|preamble| preamble.segment.layer(layer).span()).unwrap_or_default();
+        let own = segment.layer(layer).span();
+        let run = Run { rows: tokens.len(), before: [before, Span::default()], own, first: 0 };
+        decoder.attend(q, attention, lse, std::iter::once(run));
         decoder.finish(layer, &mut acts, &mut space, &mut x);
         std::mem::swap(&mut acts.x, &mut x);
     }

@@ -9,7 +9,7 @@ use super::cache::{Preamble, Segment, prefill};
 use super::choose::choose;
 use super::queue::{Exchange, Queue};
 use crate::ModelError;
-use crate::decoder::{Activations, Decoder, Workspace};
+use crate::decoder::{Activations, Decoder, Run, Workspace};
 use crate::rng::SampleRng;
 use crate::surface::{Completion, Finish, Prompt, Sampling};
 
@@ -246,12 +246,13 @@ impl<'a> Lane<'a> {
                 row.own.layer_mut(layer).extend(keys, values, stride);
             }
             let Activations { q, attention, lse, .. } = acts;
-            let rows = &*rows;
-            decoder.attend(q, attention, lse, |index, spans| {
-                spans.extend(preamble.map(|preamble| preamble.segment.layer(layer).span()));
-                spans.push(rows[index].prefix.layer(layer).span());
-                spans.push(rows[index].own.layer(layer).span());
+            let shared = preamble.map(|preamble| preamble.segment.layer(layer).span()).unwrap_or_default();
+            let runs = rows.iter().map(|row| {
+                let own = row.own.layer(layer).span();
+                let before = [shared, row.prefix.layer(layer).span()];
+                Run { rows: 1, before, own, first: own.len - 1 }
             });
+            decoder.attend(q, attention, lse, runs);
             decoder.finish(layer, acts, space, &mut x);
             std::mem::swap(&mut acts.x, &mut x);
         }

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use thinktune_model::surface::{AdamW, Completion, Generate, Prompt, Sampling, TokenBatch, Train};
-use thinktune_model::{LocalModel, ModelSpec, init_random};
+use thinktune_model::{LocalModel, ModelSpec, Precision, init_random};
 
 use crate::common::{key, model_dir};
 
@@ -10,13 +10,35 @@ pub const ADAMW: AdamW =
     AdamW { lr: 3e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1.0 };
 
 /// The reference models, and one whose sizes run past every tile and block of the kernels without
-/// being a multiple of any.
-pub const MODELS: [&str; 6] = ["llama", "llama_untied", "mistral", "qwen2", "qwen3", "wide"];
+/// being a multiple of any; in both precisions.
+pub const MODELS: [&str; 12] = [
+    "llama",
+    "llama_untied",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "wide",
+    "llama bf16",
+    "llama_untied bf16",
+    "mistral bf16",
+    "qwen2 bf16",
+    "qwen3 bf16",
+    "wide bf16",
+];
 
 /// Too large for a thread's cache: sampled by all threads together.
 pub const LARGE: &str = "large";
+/// The same in bf16.
+pub const LARGE_BF16: &str = "large bf16";
 
 pub fn load(name: &str) -> LocalModel {
+    match name.strip_suffix(" bf16") {
+        Some(name) => load_f32(name).with_precision(Precision::Bf16),
+        None => load_f32(name),
+    }
+}
+
+fn load_f32(name: &str) -> LocalModel {
     let (width, ffn, head_dim, vocab_size) = match name {
         "wide" => (136, 301, 26, 1031),
         LARGE => (448, 1030, 72, 5003),
