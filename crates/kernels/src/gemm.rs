@@ -273,14 +273,16 @@ mod tests {
         }
     }
 
-    const SIZES: [usize; 9] = [1, 2, 3, 5, 7, 13, 31, 33, 65];
+    // what the interpreter that looks for undefined behaviour gets through in a minute
+    const SIZES: &[usize] = if cfg!(miri) { &[1, 13, 33] } else { &[1, 2, 3, 5, 7, 13, 31, 33, 65] };
+    const DEPTHS: &[usize] = if cfg!(miri) { &[1, 17] } else { &[1, 2, 17, 64, 1027] };
     const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
     #[test]
     fn every_shape_and_layout_has_the_bits_of_the_reference() {
-        for &m in &SIZES {
-            for &n in &SIZES {
-                for &k in &[1usize, 2, 17, 64, 1027] {
+        for &m in SIZES {
+            for &n in SIZES {
+                for &k in DEPTHS {
                     let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
                     let (a_t, b_t) = (transpose(&a, m, k), transpose(&b, k, n));
                     let start = numbers(m * n, 3);

@@ -48,7 +48,7 @@ impl MachineMemory {
 
     /// Longest micro-batch for training.
     pub(crate) fn token_budget(self, spec: &ModelSpec, precision: Precision, recompute: Recompute) -> usize {
-        let kept = activation_bytes_per_token(spec, recompute == Recompute::Always);
+        let kept = activation_bytes_per_token(spec, precision, recompute == Recompute::Always);
         let tokens = (self.activations(spec, precision) / kept) as usize;
         tokens.clamp(256, MAX_TOKENS)
     }
@@ -65,7 +65,8 @@ impl MachineMemory {
             Recompute::Always => true,
             Recompute::Never => false,
             Recompute::Auto => {
-                tokens as u64 * activation_bytes_per_token(spec, false) > self.activations(spec, precision)
+                tokens as u64 * activation_bytes_per_token(spec, precision, false)
+                    > self.activations(spec, precision)
             }
         }
     }
@@ -77,11 +78,18 @@ impl MachineMemory {
     }
 }
 
-/// Bytes of activations a training token keeps.
-pub fn activation_bytes_per_token(spec: &ModelSpec, recompute: bool) -> u64 {
+/// Bytes of activations for each token of a training micro-batch: what layers keep, and what one layer needs while
+/// its backward pass runs.
+pub fn activation_bytes_per_token(spec: &ModelSpec, precision: Precision, recompute: bool) -> u64 {
     let layer = Activations::floats_per_token(spec);
-    let floats = if recompute { spec.layers * spec.width + layer } else { spec.layers * layer };
-    4 * (floats + 2 * spec.ffn + 4 * spec.width) as u64
+    let kept = if recompute { spec.layers * spec.width + layer } else { spec.layers * layer };
+    let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+    // the residual stream, its derivative and its norm; SwiGLU's product; a derivative by an input; those by queries,
+    // keys and values, by sequence and together
+    let floats = 3 * spec.width + spec.ffn + spec.width.max(q) + 2 * (q + 2 * kv);
+    // both operands of a product
+    let operands = 2 * spec.ffn.max(q) * precision.bytes();
+    (4 * (kept + floats) + operands) as u64
 }
 
 /// Bytes of all matrices, packed once.
@@ -107,23 +115,35 @@ pub struct MemoryPlan {
     pub machine: u64,
 }
 
+/// How much a run asks of a model at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// Tokens of the longest sequence.
+    pub longest: usize,
+    /// Tokens of one optimizer update, at most.
+    pub per_update: usize,
+    /// Completions sampled at a time; 0 where nothing is sampled.
+    pub samples: usize,
+}
+
 impl MemoryPlan {
-    /// The plan of training `spec` in `precision` with sequences of at most `longest` tokens, beside `frozen`
-    /// further sets of weights: teacher and reference, counted once where they are the same.
+    /// The plan of training `spec` in `precision`, beside `frozen` further sets of weights: teacher and reference,
+    /// counted once where they are the same.
     pub fn training(
         spec: &ModelSpec,
         precision: Precision,
-        longest: usize,
+        work: Workload,
         frozen: usize,
         machine: MachineMemory,
     ) -> Self {
+        let Workload { longest, per_update, samples } = work;
         let weights = 4 * spec.parameters() as u64;
         let packed = packed_bytes(spec, precision);
         let name = precision.name();
-        let tokens = machine.token_budget(spec, precision, Recompute::Auto).max(longest);
+        let tokens = machine.token_budget(spec, precision, Recompute::Auto).min(per_update).max(longest);
         let recompute = machine.recomputes(spec, precision, Recompute::Auto, tokens);
         let lanes = rayon::current_num_threads() as u64;
-        let rows = machine.decode_rows(spec, longest) as u64 * lanes;
+        let rows = (machine.decode_rows(spec, longest) as u64 * lanes).min(samples as u64);
         let tied = if spec.tied_head { 4 * (spec.vocab_size * spec.width) as u64 } else { 0 };
         let mut parts = vec![
             ("weights (f32)".to_owned(), weights),
@@ -136,13 +156,16 @@ impl MemoryPlan {
         }
         parts.push((
             format!("activations of {tokens} tokens"),
-            tokens as u64 * activation_bytes_per_token(spec, recompute)
-                + (4 * chunk_rows(spec.vocab_size).min(tokens) * spec.vocab_size) as u64,
+            tokens as u64 * activation_bytes_per_token(spec, precision, recompute)
+                + ((4 + precision.bytes()) * chunk_rows(spec.vocab_size).min(tokens) * spec.vocab_size)
+                    as u64,
         ));
-        parts.push((
-            format!("KV cache of {rows} rows x {longest} tokens"),
-            rows * longest as u64 * kv_bytes_per_token(spec),
-        ));
+        if rows > 0 {
+            parts.push((
+                format!("KV cache of {rows} rows x {longest} tokens"),
+                rows * longest as u64 * kv_bytes_per_token(spec),
+            ));
+        }
         Self { rows: parts, micro_batch_tokens: tokens, recompute, machine: machine.total }
     }
 

@@ -1,16 +1,16 @@
 //! Weights on disk: safetensors in Hugging Face layout, one file or shards, f32, bf16 or f16.
 
 mod dtype;
+mod shard;
 mod side_files;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use rayon::prelude::*;
-use safetensors::tensor::{SafeTensorError, TensorView, View};
-use safetensors::{Dtype as StoredDtype, SafeTensors};
+use safetensors::Dtype as StoredDtype;
+use safetensors::tensor::{SafeTensorError, TensorInfo, View};
 use serde_json::Value;
 use thinktune_kernels::Precision;
 
@@ -20,6 +20,7 @@ use crate::params::Layout;
 use crate::spec::TensorSpec;
 use crate::{ModelError, ModelSpec, Params};
 pub use dtype::Dtype;
+use shard::Shard;
 pub use side_files::{copy_config, copy_side_files};
 
 /// File name of weights in a single file.
@@ -36,7 +37,7 @@ pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
     with_sources(dir, |spec, sources| {
         let layout = Layout::of(&spec);
         let mut data = zeroed(dir, layout.len())?;
-        fill(&mut data, &sources);
+        fill(&mut data, &sources)?;
         Ok(Params { spec, layout, data })
     })
 }
@@ -48,11 +49,9 @@ pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
 pub(crate) fn load_weights(dir: &Path, precision: Precision) -> Result<Weights, ModelError> {
     with_sources(dir, |spec, sources| {
         let mut sources = sources.into_iter();
-        Weights::load(&spec, precision, |tensor| {
-            let Some((dtype, bytes)) = sources.next() else { unreachable!("one source per tensor") };
-            let mut values = zeroed(dir, tensor.len())?;
-            dtype.decode(bytes, &mut values);
-            Ok(values)
+        Weights::load(&spec, precision, |_| match sources.next() {
+            Some(source) => source.shard.load(source.info, source.dtype),
+            None => unreachable!("one source per tensor"),
         })
     })
 }
@@ -64,15 +63,10 @@ fn with_sources<T>(
 ) -> Result<T, ModelError> {
     let spec = ModelSpec::from_dir(dir)?;
     let files = weight_files(dir)?;
-    let maps = files.iter().map(|path| map_file(path)).collect::<Result<Vec<_>, _>>()?;
-    let parsed = files
-        .iter()
-        .zip(&maps)
-        .map(|(path, map)| SafeTensors::deserialize(map).map_err(|error| unreadable(path, map.len(), &error)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let shards = files.iter().map(|path| Shard::open(path)).collect::<Result<Vec<_>, _>>()?;
     let mut found = Found::new(dir);
-    for (path, tensors) in files.iter().zip(&parsed) {
-        found.add(path, tensors)?;
+    for shard in &shards {
+        found.add(shard)?;
     }
     let sources = spec.tensors().iter().map(|tensor| found.take(tensor)).collect::<Result<Vec<_>, _>>()?;
     found.warn_of_the_rest(&spec);
@@ -150,51 +144,29 @@ fn no_weights(dir: &Path) -> ModelError {
     ModelError::bad_file(dir, format!("holds neither {WEIGHTS_FILE} nor {INDEX_FILE}{hint}"))
 }
 
-fn map_file(path: &Path) -> Result<Mmap, ModelError> {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message =
-                format!("not found, though {INDEX_FILE} names it; download or copy the missing shard");
-            return Err(ModelError::bad_file(path, message));
-        }
-        Err(error) => return Err(ModelError::io(path, error)),
-    };
-    // SAFETY: the map is read-only and lives for the length of one load. Another process that shortens
-    // the file meanwhile would end this one with a bus error; weights are not edited in place.
-    unsafe { Mmap::map(&file) }.map_err(|error| ModelError::io(path, error))
-}
-
-fn unreadable(path: &Path, bytes: usize, error: &SafeTensorError) -> ModelError {
-    use SafeTensorError::{HeaderTooSmall, InvalidHeaderLength, MetadataIncompleteBuffer};
-    let message = match error {
-        HeaderTooSmall | InvalidHeaderLength | MetadataIncompleteBuffer => format!(
-            "is truncated or damaged: its header does not fit its {bytes} bytes ({error}); download or copy it again"
-        ),
-        other => format!("is not a safetensors file: {other}"),
-    };
-    ModelError::bad_file(path, message)
-}
-
-/// Every tensor the files hold, and the file each came from.
+/// Every tensor the files hold, and the file each is in.
 struct Found<'a> {
     dir: &'a Path,
-    tensors: BTreeMap<String, (&'a Path, TensorView<'a>)>,
+    tensors: BTreeMap<String, (&'a Shard, &'a TensorInfo)>,
 }
 
-/// Where a tensor's bytes are and how to read them.
-type Source<'a> = (Dtype, &'a [u8]);
+/// Where a tensor is and how its numbers are to be read.
+struct Source<'a> {
+    shard: &'a Shard,
+    info: &'a TensorInfo,
+    dtype: Dtype,
+}
 
 impl<'a> Found<'a> {
     fn new(dir: &'a Path) -> Self {
         Self { dir, tensors: BTreeMap::new() }
     }
 
-    fn add(&mut self, path: &'a Path, file: &SafeTensors<'a>) -> Result<(), ModelError> {
-        for (name, view) in file.tensors() {
-            if let Some((other, _)) = self.tensors.insert(name.clone(), (path, view)) {
-                let message = format!("holds `{name}`, which {} holds as well", other.display());
-                return Err(ModelError::bad_file(path, message));
+    fn add(&mut self, shard: &'a Shard) -> Result<(), ModelError> {
+        for (name, info) in shard.tensors() {
+            if let Some((other, _)) = self.tensors.insert(name.clone(), (shard, info)) {
+                let message = format!("holds `{name}`, which {} holds as well", other.path.display());
+                return Err(ModelError::bad_file(&shard.path, message));
             }
         }
         Ok(())
@@ -202,26 +174,25 @@ impl<'a> Found<'a> {
 
     fn take(&mut self, wanted: &TensorSpec) -> Result<Source<'a>, ModelError> {
         let name = &wanted.name;
-        let Some((path, view)) = self.tensors.remove(name) else {
+        let Some((shard, info)) = self.tensors.remove(name) else {
             let message = format!(
                 "no file holds the tensor `{name}` of shape {:?}; the weights are incomplete or belong to another {CONFIG_FILE}",
                 wanted.shape
             );
             return Err(ModelError::bad_file(self.dir, message));
         };
-        if view.shape() != wanted.shape {
+        if info.shape != wanted.shape {
             let message = format!(
                 "tensor `{name}` has shape {:?}, expected {:?} by {CONFIG_FILE}",
-                view.shape(),
-                wanted.shape
+                info.shape, wanted.shape
             );
-            return Err(ModelError::bad_file(path, message));
+            return Err(ModelError::bad_file(&shard.path, message));
         }
-        let Some(dtype) = Dtype::read(view.dtype()) else {
-            let message = format!("tensor `{name}` is stored as {}, expected F32, BF16 or F16", view.dtype());
-            return Err(ModelError::bad_file(path, message));
+        let Some(dtype) = Dtype::read(info.dtype) else {
+            let message = format!("tensor `{name}` is stored as {}, expected F32, BF16 or F16", info.dtype);
+            return Err(ModelError::bad_file(&shard.path, message));
         };
-        Ok((dtype, view.data()))
+        Ok(Source { shard, info, dtype })
     }
 
     /// Names what was not asked for, save what many checkpoints carry to no purpose.
@@ -256,14 +227,14 @@ fn zeroed(dir: &Path, len: usize) -> Result<Vec<f32>, ModelError> {
     Ok(data)
 }
 
-fn fill(mut data: &mut [f32], sources: &[Source<'_>]) {
+fn fill(mut data: &mut [f32], sources: &[Source<'_>]) -> Result<(), ModelError> {
     let mut parts = Vec::with_capacity(sources.len());
-    for (dtype, bytes) in sources {
-        let (part, rest) = std::mem::take(&mut data).split_at_mut(bytes.len() / dtype.bytes());
-        parts.push((part, *dtype, *bytes));
+    for source in sources {
+        let (part, rest) = std::mem::take(&mut data).split_at_mut(source.info.shape.iter().product());
+        parts.push((part, source));
         data = rest;
     }
-    parts.into_par_iter().for_each(|(part, dtype, bytes)| dtype.decode(bytes, part));
+    parts.into_par_iter().try_for_each(|(part, source)| source.shard.read(source.info, source.dtype, part))
 }
 
 /// A tensor that is converted when its turn to be written comes, so that only one copy is in memory at a time.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thinktune_method::act::questions::Questions;
 use thinktune_method::observer::Silent;
 use thinktune_method::sft::Plan as SftPlan;
-use thinktune_model::memory::{MachineMemory, MemoryPlan};
+use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
 use thinktune_model::{Codec, ModelSpec};
 
 use crate::commands::print;
@@ -232,21 +232,26 @@ impl FirstPrompt {
 }
 
 fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
-    let (longest, frozen) = match &plan.job {
+    let (work, frozen) = match &plan.job {
         Job::Rl(rl) => {
-            let rollout = &rl.settings.rollout;
-            let initial =
-                rl.help.as_ref().is_some_and(|help| help.teacher.is_none()) || rl.settings.loss.beta > 0.0;
-            let other = rl.help.as_ref().is_some_and(|help| help.teacher.is_some());
-            (
-                rollout.max_prompt_tokens + rollout.max_response_tokens,
-                usize::from(initial) + usize::from(other),
-            )
+            let (rollout, help) = (&rl.settings.rollout, rl.help.as_ref());
+            let initial = help.is_some_and(|help| help.teacher.is_none()) || rl.settings.loss.beta > 0.0;
+            let other = help.is_some_and(|help| help.teacher.is_some());
+            let group = rollout.max_prompt_tokens + rollout.group_size * rollout.max_response_tokens;
+            let work = Workload {
+                longest: rollout.max_prompt_tokens + rollout.max_response_tokens,
+                per_update: rl.settings.mini_batch_questions * group,
+                samples: rollout.questions_per_step * rollout.group_size,
+            };
+            (work, usize::from(initial) + usize::from(other))
         }
-        Job::Sft(settings) => (settings.max_tokens, 0),
+        Job::Sft(settings) => {
+            let longest = settings.max_tokens;
+            (Workload { longest, per_update: settings.batch_size * longest, samples: 0 }, 0)
+        }
     };
-    let longest = longest.min(spec.context);
-    MemoryPlan::training(spec, plan.precision, longest, frozen, MachineMemory::detect())
+    let work = Workload { longest: work.longest.min(spec.context), ..work };
+    MemoryPlan::training(spec, plan.precision, work, frozen, MachineMemory::detect())
 }
 
 fn memory_text(memory: &MemoryPlan) -> String {

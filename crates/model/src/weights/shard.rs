@@ -1,0 +1,115 @@
+//! A safetensors file: its header is read at once, its tensors one by one where they are wanted, so that a
+//! checkpoint is never in memory as a whole beside what is made of it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::{INDEX_FILE, zeroed};
+use crate::{Dtype, ModelError};
+
+/// Longest header that is believed.
+const LONGEST_HEADER: u64 = 100 << 20;
+
+/// A file and what its header says.
+pub(super) struct Shard {
+    pub(super) path: PathBuf,
+    /// Where the tensors' bytes begin.
+    data: u64,
+    metadata: Metadata,
+}
+
+impl Shard {
+    /// Reads the header, and checks that the file holds what it names.
+    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let message =
+                    format!("not found, though {INDEX_FILE} names it; download or copy the missing shard");
+                return Err(ModelError::bad_file(path, message));
+            }
+            Err(error) => return Err(ModelError::io(path, error)),
+        };
+        let io = |error| ModelError::io(path, error);
+        let length = file.metadata().map_err(io)?.len();
+        let truncated = || {
+            let message = format!(
+                "is truncated or damaged: its header does not fit its {length} bytes; download or copy it again"
+            );
+            ModelError::bad_file(path, message)
+        };
+        let mut size = [0; 8];
+        if length < 8 {
+            return Err(truncated());
+        }
+        file.read_exact(&mut size).map_err(io)?;
+        let size = u64::from_le_bytes(size);
+        if size > LONGEST_HEADER || 8 + size > length {
+            return Err(truncated());
+        }
+        let mut header = vec![0; size as usize];
+        file.read_exact(&mut header).map_err(io)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
+            ModelError::bad_file(
+                path,
+                format!("is not a safetensors file: its header is no table of tensors ({error})"),
+            )
+        })?;
+        let data = 8 + size;
+        for (name, info) in metadata.tensors() {
+            match byte_range(info) {
+                Some(end) if end <= length - data => {}
+                Some(_) => return Err(truncated()),
+                None => {
+                    let message = format!(
+                        "tensor `{name}` of shape {:?} and type {} does not fit its place {:?} in the file; the file is \
+                         damaged: download or copy it again",
+                        info.shape, info.dtype, info.data_offsets
+                    );
+                    return Err(ModelError::bad_file(path, message));
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), data, metadata })
+    }
+
+    /// Names and descriptions of all tensors.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = (String, &TensorInfo)> {
+        self.metadata.tensors().into_iter()
+    }
+
+    /// Reads a tensor, `[len]`.
+    pub(super) fn read(&self, info: &TensorInfo, dtype: Dtype, out: &mut [f32]) -> Result<(), ModelError> {
+        let io = |error| ModelError::io(&self.path, error);
+        let mut file = File::open(&self.path).map_err(io)?;
+        file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64)).map_err(io)?;
+        let mut bytes = vec![0; PIECE.min(out.len()) * dtype.bytes()];
+        for out in out.chunks_mut(PIECE) {
+            let bytes = &mut bytes[..out.len() * dtype.bytes()];
+            file.read_exact(bytes).map_err(io)?;
+            dtype.decode(bytes, out);
+        }
+        Ok(())
+    }
+
+    /// Reads a tensor into memory of its own.
+    pub(super) fn load(&self, info: &TensorInfo, dtype: Dtype) -> Result<Vec<f32>, ModelError> {
+        let mut values = zeroed(&self.path, info.shape.iter().product())?;
+        self.read(info, dtype, &mut values)?;
+        Ok(values)
+    }
+}
+
+/// Numbers read at a time.
+const PIECE: usize = 1 << 18;
+
+/// End of a tensor's bytes, if they are as many as its shape needs.
+fn byte_range(info: &TensorInfo) -> Option<u64> {
+    let (start, end) = info.data_offsets;
+    let count = info.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
+    let bits = count.checked_mul(info.dtype.bitsize())?;
+    (bits % 8 == 0 && end.checked_sub(start)? == bits / 8).then_some(end as u64)
+}
