@@ -69,7 +69,9 @@ impl Block<'_> {
         self.score(queries, scores);
         let mut totals = [0.0f32; BLOCK];
         for r in 0..self.rows {
-            let (max, total) = softmax(&mut scores[r * self.stride..][..self.seen(r)]);
+            let seen = self.seen(r);
+            let scores = &mut scores[r * self.stride..][..seen.next_multiple_of(LANES)];
+            let (max, total) = softmax(scores.as_chunks_mut().0, seen % LANES);
             lse[self.head(r)] = max + total.ln();
             totals[r] = total;
         }
@@ -96,17 +98,19 @@ impl Block<'_> {
         self.shared + (self.row + r) / self.heads.group() + 1
     }
 
-    /// The spans before, whole, then the row's own as far as `seen` reaches, each with its first position.
+    /// Calls `visit` with the spans before, whole, then with the row's own as far as `seen` reaches, each
+    /// with its first position.
     #[inline(always)]
-    fn spans(&self, seen: usize) -> impl Iterator<Item = (usize, Span<'_>)> {
-        let spans = self.before.iter().copied().chain([self.own]);
-        spans
-            .scan(0, move |next, span| {
-                let from = *next;
-                *next += span.len;
-                Some((from, Span { len: span.len.min(seen - from), ..span }))
-            })
-            .filter(|(_, span)| span.len > 0)
+    fn each_span(&self, seen: usize, mut visit: impl FnMut(usize, Span<'_>)) {
+        let mut from = 0;
+        for index in 0..=self.before.len() {
+            let span = self.before.get(index).copied().unwrap_or(self.own);
+            let len = span.len.min(seen - from);
+            if len > 0 {
+                visit(from, Span { len, ..span });
+            }
+            from += len;
+        }
     }
 
     /// Scaled scores of all rows. Beyond what a row sees lies what its neighbours see, and less.
@@ -114,14 +118,14 @@ impl Block<'_> {
     fn score(&self, queries: &[f32], scores: &mut [f32]) {
         let Heads { kv, dim, .. } = self.heads;
         // what a block of keys holds beyond its span is overwritten by the next span
-        for (from, span) in self.spans(self.seen(self.rows - 1)) {
+        self.each_span(self.seen(self.rows - 1), |from, span| {
             let keys = Blocks {
                 data: &span.keys[self.kv_head * dim * LANES..],
                 stride: kv * dim * LANES,
                 count: span.len.div_ceil(LANES),
             };
             dots(queries, dim, keys, self.heads.scale(), &mut scores[from..], self.stride);
-        }
+        });
     }
 
     /// sums_r += sum_j weight_rj value_j, in the order of the positions.
@@ -133,7 +137,7 @@ impl Block<'_> {
             let common = self.seen(row);
             let sums = &mut sums[row * dim..(row + rows) * dim];
             let weights = &weights[row * self.stride..];
-            for (from, span) in self.spans(common) {
+            self.each_span(common, |from, span| {
                 let values = Rows {
                     data: &span.values[self.kv_head * dim..],
                     stride: kv * dim,
@@ -143,7 +147,7 @@ impl Block<'_> {
                 let weights =
                     Weights { data: &weights[from..], row_stride: self.stride, col_stride: 1, rows };
                 weigh(weights, values, sums, dim);
-            }
+            });
             // what later tokens of the tile see beyond the first is their own
             let values = Rows {
                 data: &self.own.values[self.kv_head * dim..],
@@ -158,27 +162,47 @@ impl Block<'_> {
     }
 }
 
-/// Replaces scores by exp(score - max); returns max and the sum.
+/// Replaces scores by exp(score - max); returns max and the sum. Of the last of the blocks only the first
+/// `rest` are scores, if any.
 #[inline(always)]
-fn softmax(scores: &mut [f32]) -> (f32, f32) {
-    let max = max(scores);
-    let mut lanes = [0.0f32; LANES];
-    let (blocks, rest) = scores.as_chunks_mut::<LANES>();
+fn softmax(blocks: &mut [[f32; LANES]], rest: usize) -> (f32, f32) {
+    let whole = if rest > 0 { blocks.len() - 1 } else { blocks.len() };
+    let (blocks, last) = blocks.split_at_mut(whole);
+    let masked = |block: &[f32; LANES], other: f32| -> [f32; LANES] {
+        std::array::from_fn(|i| if i < rest { block[i] } else { other })
+    };
+    // the rest first, as `math::max` does, so that of 0 and -0 the same wins
+    let mut best = match last {
+        [last] => {
+            masked(last, f32::NEG_INFINITY).map(|x| if x > f32::NEG_INFINITY { x } else { f32::NEG_INFINITY })
+        }
+        _ => [f32::NEG_INFINITY; LANES],
+    };
+    for block in blocks.iter() {
+        for i in 0..LANES {
+            best[i] = if block[i] > best[i] { block[i] } else { best[i] };
+        }
+    }
+    let max = max(&best);
+    // lane by lane in the order of `math::sum`
+    let mut total = [0.0f32; LANES];
     for block in blocks {
         for i in 0..LANES {
             block[i] = exp(block[i] - max);
-            lanes[i] += block[i];
+            total[i] += block[i];
         }
     }
-    let mut last = [max; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    for i in 0..LANES {
-        last[i] = exp(last[i] - max);
-        // no sum so far is -0, so that adding 0 leaves it as it is
-        lanes[i] += if i < rest.len() { last[i] } else { 0.0 };
+    for block in last {
+        for i in 0..LANES {
+            block[i] = exp(block[i] - max);
+        }
+        // no sum so far is -0: adding 0 leaves it as it is
+        let seen = masked(block, 0.0);
+        for i in 0..LANES {
+            total[i] += seen[i];
+        }
     }
-    rest.copy_from_slice(&last[..rest.len()]);
-    (max, sum(&lanes))
+    (max, sum(&total))
 }
 
 #[cfg(test)]

@@ -40,10 +40,10 @@ fn extent(rows: usize, stride: usize, width: usize) -> usize {
     if rows == 0 || width == 0 { 0 } else { (rows - 1) * stride + width }
 }
 
-/// `rows` rows in tiles of nearly equal height, none above `limit`: (first row, height).
-fn tiles(rows: usize, limit: usize) -> impl Iterator<Item = (usize, usize)> {
-    let height = rows.div_ceil(rows.div_ceil(limit).max(1)).max(1);
-    (0..rows).step_by(height).map(move |row| (row, height.min(rows - row)))
+/// Height of the tiles that `rows` rows are cut into: nearly equal, none above `limit`.
+#[inline(always)]
+fn tile_height(rows: usize, limit: usize) -> usize {
+    if rows <= limit { rows } else { rows.div_ceil(rows.div_ceil(limit)) }
 }
 
 multiversion! {
@@ -63,8 +63,12 @@ multiversion! {
             (_, 1) => (1, 2),
             _ => (ROWS / 2, 1),
         };
-        for block in (0..keys.count).step_by(together) {
-            for (row, height) in tiles(rows, limit) {
+        let highest = tile_height(rows, limit);
+        let mut block = 0;
+        while block < keys.count {
+            let mut row = 0;
+            while row < rows {
+                let height = highest.min(rows - row);
                 // SAFETY: rows and blocks inside the buffers, whose lengths were checked above.
                 unsafe {
                     let tile = DotTile {
@@ -82,7 +86,9 @@ multiversion! {
                         tile.run::<1>(height);
                     }
                 }
+                row += height;
             }
+            block += together;
         }
     }
 }
@@ -190,7 +196,10 @@ multiversion! {
         while column < rows.width {
             let left = rows.width - column;
             let panel = [4, 2, 1].into_iter().find(|&n| n <= widest && n * LANES <= left).unwrap_or(0);
-            for (row, height) in tiles(weights.rows, if panel == 0 { 1 } else { ROWS }) {
+            let highest = if panel == 0 { 1 } else { tile_height(weights.rows, ROWS) };
+            let mut row = 0;
+            while row < weights.rows {
+                let height = highest.min(weights.rows - row);
                 // SAFETY: rows and columns inside the buffers, whose lengths were checked above.
                 unsafe {
                     let tile = WeighTile {
@@ -211,6 +220,7 @@ multiversion! {
                         _ => tile.block::<1, 1, 1>(),
                     }
                 }
+                row += height;
             }
             column += match panel {
                 0 if left >= 4 => 4,
