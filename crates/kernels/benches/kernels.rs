@@ -134,11 +134,11 @@ fn rows(c: &mut Criterion) {
         grad_scale: 1.0,
         update: 1,
     };
-    let (mut weights, grads) = (numbers(1 << 16), numbers(1 << 16));
+    let (mut weights, mut grads) = (numbers(1 << 16), numbers(1 << 16));
     let (mut first, mut second) = (vec![0.0; 1 << 16], vec![0.0; 1 << 16]);
     group.throughput(Throughput::Elements(1 << 16));
     group.bench_function("adamw", |bench| {
-        bench.iter(|| update_chunk(&mut weights, &grads, &mut first, &mut second, constants, 1e-5, 0.03));
+        bench.iter(|| update_chunk(&mut weights, &mut grads, &mut first, &mut second, constants, 1e-5, 0.03));
     });
     group.finish();
 }

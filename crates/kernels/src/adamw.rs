@@ -28,15 +28,16 @@ pub struct Constants {
 }
 
 multiversion! {
-    /// The update of a piece, on one thread. `step` = lr / (1 - beta1^t), `root` = sqrt(1 - beta2^t).
+    /// The update of a piece, on one thread; its gradients are cleared. `step` = lr / (1 - beta1^t),
+    /// `root` = sqrt(1 - beta2^t).
     pub fn update_chunk(
-        weights: &mut [f32], grads: &[f32], first: &mut [f32], second: &mut [f32],
+        weights: &mut [f32], grads: &mut [f32], first: &mut [f32], second: &mut [f32],
         constants: Constants, step: f32, root: f32,
     ) {
         let Constants { lr, beta1, beta2, eps, weight_decay, grad_scale, .. } = constants;
         let keep = 1.0 - lr * weight_decay;
         for (((w, g), m), v) in weights.iter_mut().zip(grads).zip(first).zip(second) {
-            let g = g * grad_scale;
+            let g = std::mem::take(g) * grad_scale;
             *m = (1.0 - beta1).mul_add(g - *m, *m);
             *v = ((1.0 - beta2) * g).mul_add(g, beta2 * *v);
             let denominator = v.sqrt() / root + eps;
@@ -46,13 +47,13 @@ multiversion! {
 }
 
 /// m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-/// w = w (1 - lr decay) - lr m_hat / (sqrt(v_hat) + eps).
+/// w = w (1 - lr decay) - lr m_hat / (sqrt(v_hat) + eps). The gradients are cleared.
 ///
 /// # Shapes
 /// All slices have one length.
 pub fn adamw(
     weights: &mut [f32],
-    grads: &[f32],
+    grads: &mut [f32],
     first: &mut [f32],
     second: &mut [f32],
     constants: Constants,
@@ -62,7 +63,7 @@ pub fn adamw(
     let root = (1.0 - f64::from(constants.beta2).powi(exponent)).sqrt() as f32;
     weights
         .par_chunks_mut(CHUNK)
-        .zip(grads.par_chunks(CHUNK))
+        .zip(grads.par_chunks_mut(CHUNK))
         .zip(first.par_chunks_mut(CHUNK))
         .zip(second.par_chunks_mut(CHUNK))
         .for_each(|(((w, g), m), v)| update_chunk(w, g, m, v, constants, step, root));
@@ -92,7 +93,9 @@ mod tests {
             grad_scale: 1.0,
             update: 1,
         };
-        adamw(&mut w, &[3.0, -0.002], &mut m, &mut v, constants);
+        let mut g = [3.0, -0.002];
+        adamw(&mut w, &mut g, &mut m, &mut v, constants);
+        assert_eq!(g, [0.0; 2]);
         assert!((w[0] - (0.999 - 0.1)).abs() < 1e-5);
         assert!((w[1] - (-0.999 + 0.1)).abs() < 1e-5);
     }

@@ -24,6 +24,9 @@ use tile::{Tile, max_height};
 pub const PANEL: usize = 32;
 /// Steps of a block of k: its panel and a tile's rows of a stay in the nearest caches.
 const DEPTH: usize = 512;
+/// Words of a that stay in the last cache, and in a core's second.
+const SHARED_WORDS: usize = 1 << 21;
+const CACHED_WORDS: usize = 1 << 18;
 /// Products smaller than this many multiply-adds stay on the calling thread.
 const PARALLEL_FROM: usize = 1 << 19;
 
@@ -116,7 +119,7 @@ pub fn gemm_each<const P: usize>(
     let columns: usize = products.iter().map(|(b, _)| b.n()).sum();
     let alone = threads == Threads::One || a.m * columns * a.k < PARALLEL_FROM;
     let groups: usize = products.iter().map(|(b, _)| b.n().div_ceil(width)).sum();
-    let (cuts, height) = if alone { (1, a.m) } else { cut_rows(a.m, groups) };
+    let (cuts, height) = cut_rows(a, if alone { 1 } else { 2 * rayon::current_num_threads() }, groups);
     let products = products.map(|(b, c)| {
         assert_eq!((a.k, a.precision), (b.k(), b.precision()), "operands of one product");
         assert_eq!(c.len(), a.m * b.n(), "c holds {} elements, {} x {} expected", c.len(), a.m, b.n());
@@ -129,7 +132,7 @@ pub fn gemm_each<const P: usize>(
         return;
     }
     let task = |index: usize| {
-        let (mut group, cut) = (index / cuts, index % cuts);
+        let (cut, mut group) = (index / groups, index % groups);
         for (b, output) in &products {
             let groups = b.n().div_ceil(width);
             if group < groups {
@@ -147,11 +150,15 @@ pub fn gemm_each<const P: usize>(
     }
 }
 
-/// Into how many pieces to cut the rows so that every thread has work, and the rows of each piece.
-fn cut_rows(m: usize, groups: usize) -> (usize, usize) {
-    let wanted = (2 * rayon::current_num_threads()).div_ceil(groups.max(1));
-    let height = m.div_ceil(wanted).next_multiple_of(max_height(1));
-    (m.div_ceil(height.max(1)), height)
+/// Into how many pieces to cut the rows, and the rows of each: at least so many that there are `wanted` tasks, and so
+/// few rows that they stay in a core's second cache while the panels go by, where all of them do not stay in the last.
+fn cut_rows(a: Rows, wanted: usize, groups: usize) -> (usize, usize) {
+    let tallest = max_height(1);
+    let for_tasks = a.m.div_ceil(wanted.div_ceil(groups.max(1)));
+    let steps = a.precision.steps(a.k).max(1);
+    let for_cache = if a.m * steps > SHARED_WORDS { (CACHED_WORDS / steps).max(4 * tallest) } else { a.m };
+    let height = for_tasks.min(for_cache).next_multiple_of(tallest).max(tallest);
+    (a.m.div_ceil(height), height)
 }
 
 /// Some rows by some neighbouring panels of one product.

@@ -72,7 +72,7 @@ impl Engine {
         let mut scores = TokenScores::default();
         for piece in split(batch, budget) {
             let forwarded = Forwarded::run(&decoder, &piece, Keep::Nothing, &mut Vec::new());
-            let (part, _) = forwarded.score(&decoder, &piece)?;
+            let (part, _) = forwarded.score(&decoder, &piece, None)?;
             scores.logprobs.extend(part.logprobs);
             scores.entropies.extend(part.entropies);
         }

@@ -237,9 +237,7 @@ impl Train for LocalModel {
         let keep = if recompute { Keep::Inputs } else { Keep::Everything };
         let Self { engine: Some(engine), trainer, .. } = self else { unreachable!("`engine` made it") };
         let forwarded = Forwarded::run(&engine.decoder(), batch, keep, trainer.spare());
-        let (scores, normalisers) = forwarded.score(&engine.decoder(), batch)?;
-        trainer.keep(batch.clone(), forwarded, normalisers);
-        Ok(scores)
+        trainer.score(&engine.decoder(), batch, forwarded)
     }
 
     fn backward(&mut self, d_logprobs: &[f32]) -> Result<(), ModelError> {

@@ -4,7 +4,7 @@ use thinktune_kernels::Precision;
 
 use crate::ModelSpec;
 use crate::decoder::Activations;
-use crate::decoder::head::chunk_rows;
+use crate::decoder::head::{chunk_rows, keeps_logits};
 
 /// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
 const MAX_TOKENS: usize = 4096;
@@ -90,6 +90,14 @@ pub fn activation_bytes_per_token(spec: &ModelSpec, precision: Precision, recomp
     // both operands of a product
     let operands = 2 * spec.ffn.max(q) * precision.bytes();
     (4 * (kept + floats) + operands) as u64
+}
+
+/// Bytes of the logits of a micro-batch: of all its tokens where they are kept, else of a chunk of them; and of a
+/// chunk as an operand.
+fn logit_bytes(spec: &ModelSpec, precision: Precision, tokens: usize) -> u64 {
+    let chunk = chunk_rows(spec.vocab_size).min(tokens);
+    let rows = if keeps_logits(tokens, spec.vocab_size) { tokens } else { chunk };
+    ((4 * rows + precision.bytes() * chunk) * spec.vocab_size) as u64
 }
 
 /// Bytes of all matrices, packed once.

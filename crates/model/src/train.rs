@@ -10,6 +10,7 @@ use thinktune_kernels::attention::Span;
 use thinktune_kernels::head::Normaliser;
 
 use crate::decoder::backward::{BackwardSpace, Gradients};
+use crate::decoder::head::keeps_logits;
 use crate::decoder::weights::{EMBEDDING, head_name};
 use crate::decoder::{Activations, Decoder, Run, Transposes, Workspace};
 use crate::generate::LayerCache;
@@ -18,6 +19,9 @@ use crate::{ModelError, Params};
 
 /// File of the optimizer's state inside a checkpoint.
 pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+
+/// Elements per parallel task of passes over all parameters.
+const CHUNK: usize = 1 << 16;
 
 /// What a forward pass leaves of its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +71,7 @@ impl Forwarded {
         Self { layers, keep, output: acts.x }
     }
 
-    /// Scores the batch's targets.
+    /// Scores the batch's targets, and leaves their logits, `[R, V]`, if `logits` is there.
     ///
     /// # Errors
     /// A log-prob that is not finite, naming its token.
@@ -75,10 +79,11 @@ impl Forwarded {
         &self,
         decoder: &Decoder,
         batch: &TokenBatch,
+        logits: Option<&mut Vec<f32>>,
     ) -> Result<(TokenScores, Vec<Normaliser>), ModelError> {
         let (_, normed) = self.predicting_rows(decoder, batch, &batch.targets);
         let tokens = target_tokens(batch, &batch.targets);
-        let (scores, normalisers) = decoder.score_rows(&normed, &tokens, batch.temperature);
+        let (scores, normalisers) = decoder.score_rows(&normed, &tokens, batch.temperature, logits);
         match scores.logprobs.iter().position(|logprob| !logprob.is_finite()) {
             Some(index) => Err(non_finite("log-prob", scores.logprobs[index], batch, index)),
             None => Ok((scores, normalisers)),
@@ -95,8 +100,13 @@ impl Forwarded {
         let width = decoder.spec().width;
         debug_assert_eq!(self.output.len(), batch.tokens.len() * width);
         let rows = predicting(batch, targets);
-        let rows: Vec<f32> =
-            rows.iter().flat_map(|row| &self.output[row * width..(row + 1) * width]).copied().collect();
+        let mut gathered = vec![0.0; rows.len() * width];
+        decoder.by_rows(&mut gathered, width, |first, out| {
+            for (out, row) in out.chunks_exact_mut(width).zip(&rows[first..]) {
+                out.copy_from_slice(&self.output[row * width..(row + 1) * width]);
+            }
+        });
+        let rows = gathered;
         let mut normed = Vec::new();
         decoder.norm(&decoder.weights.final_norm, &rows, &mut normed);
         (rows, normed)
@@ -169,6 +179,8 @@ struct Kept {
     batch: TokenBatch,
     forwarded: Forwarded,
     normalisers: Vec<Normaliser>,
+    /// Whether the trainer holds the logits of all targets.
+    has_logits: bool,
 }
 
 /// Gradients, moments and the kept forward pass.
@@ -178,6 +190,8 @@ pub(crate) struct Trainer {
     /// Activations of earlier micro-batches, for the next.
     spare: Vec<Activations>,
     space: BackwardSpace,
+    /// Logits of the targets of the kept forward pass, where they are few enough. `[R, V]`
+    logits: Vec<f32>,
     transposes: Transposes,
     /// Whether `transposes` are of the weights as they are now.
     current: bool,
@@ -201,8 +215,25 @@ impl Trainer {
         &mut self.spare
     }
 
-    pub(crate) fn keep(&mut self, batch: TokenBatch, forwarded: Forwarded, normalisers: Vec<Normaliser>) {
-        self.kept = Some(Kept { batch, forwarded, normalisers });
+    /// Scores what a forward pass gave, and keeps it for `backward`.
+    pub(crate) fn score(
+        &mut self,
+        decoder: &Decoder,
+        batch: &TokenBatch,
+        forwarded: Forwarded,
+    ) -> Result<TokenScores, ModelError> {
+        let has_logits = keeps_logits(batch.targets.len(), decoder.spec().vocab_size);
+        let logits = has_logits.then_some(&mut self.logits);
+        let (scores, normalisers) = forwarded.score(decoder, batch, logits)?;
+        self.kept = Some(Kept { batch: batch.clone(), forwarded, normalisers, has_logits });
+        Ok(scores)
+    }
+
+    /// Moves the logits of the targets `used` to the front.
+    fn compact_logits(&mut self, used: &[usize], vocab: usize) {
+        for (to, &from) in used.iter().enumerate().filter(|(to, from)| to != *from) {
+            self.logits.copy_within(from * vocab..(from + 1) * vocab, to * vocab);
+        }
     }
 
     /// All gradients, the tied head's added to the embedding's.
@@ -218,7 +249,7 @@ impl Trainer {
         params: &Params,
         d_logprobs: &[f32],
     ) -> Result<(), ModelError> {
-        let Some(Kept { batch, mut forwarded, normalisers }) = self.kept.take() else {
+        let Some(Kept { batch, mut forwarded, normalisers, has_logits }) = self.kept.take() else {
             return Err(ModelError::BadInput("`backward` without a `forward` before it".into()));
         };
         if d_logprobs.len() != batch.targets.len() {
@@ -238,6 +269,11 @@ impl Trainer {
                 self.current = true;
             }
             self.grads.resize(params.data.len(), 0.0);
+            if has_logits {
+                self.compact_logits(&used, decoder.spec().vocab_size);
+            } else {
+                self.logits.clear();
+            }
             let d_x =
                 self.head_backward(decoder, params, &batch, &forwarded, &normalisers, d_logprobs, &used);
             self.layers_backward(decoder, params, &batch, &mut forwarded, d_x);
@@ -305,6 +341,7 @@ impl Trainer {
             &normalisers,
             &d_logprobs,
             d_head,
+            &mut self.logits,
             &mut self.space.work,
         );
         let d_rows = decoder.final_norm_backward(&rows, &d_normed, &mut grads);
@@ -324,7 +361,8 @@ impl Trainer {
     ) -> Result<UpdateReport, ModelError> {
         let mut grads = std::mem::take(&mut self.grads);
         grads.resize(params.data.len(), 0.0);
-        add_tied_head(params, &std::mem::take(&mut self.tied_head_grads), &mut grads);
+        add_tied_head(params, &self.tied_head_grads, &mut grads);
+        self.tied_head_grads.par_chunks_mut(CHUNK).for_each(|head| head.fill(0.0));
         let grad_norm = sum_squares(&grads).sqrt();
         if !grad_norm.is_finite() {
             let bad = params.tensors_of(&grads).find(|(_, g)| g.iter().any(|x| !x.is_finite()));
@@ -350,14 +388,13 @@ impl Trainer {
             };
             adamw(
                 &mut params.data[range.clone()],
-                &grads[range.clone()],
+                &mut grads[range.clone()],
                 &mut self.first_moment[range.clone()],
                 &mut self.second_moment[range.clone()],
                 constants,
             );
         }
-        grads.clear();
-        self.grads = grads; // its memory is used again
+        self.grads = grads; // cleared, for the next gradients
         Ok(UpdateReport { grad_norm, updates: self.updates })
     }
 
@@ -417,6 +454,9 @@ impl Trainer {
 
 fn add_tied_head(params: &Params, head: &[f32], grads: &mut [f32]) {
     if let (false, Some(range)) = (head.is_empty(), params.layout.range(EMBEDDING)) {
-        thinktune_kernels::elementwise::add(&mut grads[range], head);
+        grads[range]
+            .par_chunks_mut(CHUNK)
+            .zip(head.par_chunks(CHUNK))
+            .for_each(|(grads, head)| thinktune_kernels::elementwise::add(grads, head));
     }
 }

@@ -29,6 +29,9 @@ const IN_PLACE: usize = 640;
 /// Rows packed by one task.
 const PACK_ROWS: usize = 32;
 
+/// Groups packed together.
+const GROUPS: usize = 4;
+
 /// Elements from which packing is cut among threads.
 const PARALLEL_FROM: usize = 1 << 16;
 
@@ -242,22 +245,26 @@ multiversion! {
 }
 
 multiversion! {
-    /// A group of rows of a matrix whose columns are contiguous: rows `0..rows` of `data`, `[k, stride]`; `out`:
-    /// `[steps, GROUP]`.
-    pub fn pack_group(data: &[f32], stride: usize, k: usize, rows: usize, bf16: bool, out: &mut [u32]) {
-        let (out, _) = out.as_chunks_mut::<GROUP>();
-        let column = |k: usize| &data[k * stride..][..rows];
-        for (step, out) in out.iter_mut().enumerate() {
-            if !bf16 {
-                copy_bits(column(step), &mut out[..rows]);
-            } else if 2 * step + 1 == k {
-                pair_rows(column(2 * step), &[0.0; GROUP], &mut out[..rows]);
-            } else if let (Some(even), Some(odd)) =
-                (column(2 * step).first_chunk::<GROUP>(), column(2 * step + 1).first_chunk::<GROUP>())
-            {
-                pair_rows(even, odd, out);
-            } else {
-                pair_rows(column(2 * step), column(2 * step + 1), &mut out[..rows]);
+    /// Groups of rows of a matrix whose columns are contiguous: rows `0..rows` of `data`, `[k, stride]`; `out`:
+    /// `[groups, steps, GROUP]`. All groups advance together, since they share the lines that are read.
+    pub fn pack_groups(data: &[f32], stride: usize, k: usize, rows: usize, bf16: bool, out: &mut [u32]) {
+        let steps = if bf16 { k.div_ceil(2) } else { k };
+        let nothing = [0.0; GROUPS * GROUP];
+        for step in 0..steps {
+            let column = |k: usize| &data[k * stride..][..rows];
+            let (even, odd) = match (bf16, 2 * step + 1 < k) {
+                (false, _) => (column(step), &nothing[..rows]),
+                (true, false) => (column(2 * step), &nothing[..rows]),
+                (true, true) => (column(2 * step), column(2 * step + 1)),
+            };
+            for (group, (even, odd)) in even.chunks(GROUP).zip(odd.chunks(GROUP)).enumerate() {
+                let out = &mut out[(group * steps + step) * GROUP..][..GROUP];
+                match (bf16, even.first_chunk::<GROUP>(), odd.first_chunk::<GROUP>()) {
+                    (true, Some(even), Some(odd)) => pair_rows(even, odd, out),
+                    (true, ..) => pair_rows(even, odd, out),
+                    (false, Some(even), _) => copy_bits(even, out),
+                    (false, ..) => copy_bits(even, out),
+                }
             }
         }
     }
@@ -342,16 +349,16 @@ impl Scratch {
         let group_stride = precision.steps(k) * GROUP;
         let words = reserve(&mut self.lines, m.div_ceil(GROUP) * group_stride);
         let bf16 = precision == Precision::Bf16;
-        let pack = |(group, out): (usize, &mut [u32])| {
-            let first = group * GROUP;
-            pack_group(&a.data[first..], a.col_stride, k, GROUP.min(m - first), bf16, out);
+        let pack = |(index, out): (usize, &mut [u32])| {
+            let first = index * GROUPS * GROUP;
+            pack_groups(&a.data[first..], a.col_stride, k, (GROUPS * GROUP).min(m - first), bf16, out);
         };
         if group_stride == 0 {
             // nothing to lay out
         } else if threads == Threads::One || m * k < PARALLEL_FROM {
-            words.chunks_mut(group_stride).enumerate().for_each(pack);
+            words.chunks_mut(GROUPS * group_stride).enumerate().for_each(pack);
         } else {
-            words.par_chunks_mut(group_stride).enumerate().for_each(pack);
+            words.par_chunks_mut(GROUPS * group_stride).enumerate().for_each(pack);
         }
         let words = &*words;
         Rows { words, precision, m, k, row_stride: 1, step_stride: GROUP, group: GROUP, group_stride }

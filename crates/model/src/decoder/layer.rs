@@ -110,6 +110,12 @@ impl Decoder<'_> {
         }
     }
 
+    fn copy(&self, from: &[f32], to: &mut Vec<f32>) {
+        let width = self.spec().width;
+        to.resize(from.len(), 0.0);
+        self.by_rows(to, width, |first, to| to.copy_from_slice(&from[first * width..][..to.len()]));
+    }
+
     /// Rows of the embedding. `[T] -> [T, D]`
     pub(crate) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
         let width = self.spec().width;
@@ -217,7 +223,7 @@ impl Decoder<'_> {
         let weights = &self.weights.layers[layer];
         let Activations { x, attention, mid, gate, up, .. } = acts;
         // mid = x + attention Wo^T
-        mid.clone_from(x);
+        self.copy(x, mid);
         let input = self.operand(&mut space.rows, attention, spec.heads * spec.head_dim);
         gemm(input, &weights.o, mid, true, self.threads);
         self.norm(&weights.post_norm, mid, &mut space.normed);
@@ -228,7 +234,7 @@ impl Decoder<'_> {
         gemm_each(input, [(&weights.gate, &mut *gate), (&weights.up, &mut *up)], false, self.threads);
         self.swiglu(gate, up, &mut space.product);
         // out = mid + product Wdown^T
-        out.clone_from(mid);
+        self.copy(mid, out);
         let input = self.operand(&mut space.rows, &space.product, spec.ffn);
         gemm(input, &weights.down, out, true, self.threads);
     }
