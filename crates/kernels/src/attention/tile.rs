@@ -59,7 +59,7 @@ multiversion! {
         assert!(keys.data.len() >= extent(keys.count, keys.stride, dim * LANES));
         assert!(scores.len() >= extent(rows, stride, keys.count * LANES));
         let (limit, together) = match (isa(), rows) {
-            (Isa::Avx512, _) => (ROWS, 2),
+            (Isa::Avx512Bf16 | Isa::Avx512, _) => (ROWS, 2),
             (_, 1) => (1, 2),
             _ => (ROWS / 2, 1),
         };
@@ -188,7 +188,7 @@ multiversion! {
         assert!(sums.len() >= extent(weights.rows, stride, rows.width));
         // 12 vectors of 8 floats, or 24 of 16
         let widest = match (isa(), weights.rows) {
-            (Isa::Avx512, _) | (_, 1) => 4,
+            (Isa::Avx512Bf16 | Isa::Avx512, _) | (_, 1) => 4,
             (_, 2 | 3) => 2,
             _ => 1,
         };
