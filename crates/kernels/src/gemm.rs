@@ -15,8 +15,7 @@ mod tile;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+pub use crate::Threads;
 pub use pack::{Packed, Rows, Scratch};
 use tile::{Tile, max_height};
 
@@ -29,6 +28,8 @@ const SHARED_WORDS: usize = 1 << 21;
 const CACHED_WORDS: usize = 1 << 18;
 /// Products smaller than this many multiply-adds stay on the calling thread.
 const PARALLEL_FROM: usize = 1 << 19;
+/// The same where the other threads are awake.
+const FINE_FROM: usize = 1 << 16;
 
 /// A read-only strided matrix view.
 #[derive(Debug, Clone, Copy)]
@@ -65,15 +66,6 @@ impl<'a> View<'a> {
     fn at(&self, row: usize, col: usize) -> f32 {
         self.data[row * self.row_stride + col * self.col_stride]
     }
-}
-
-/// Whether a call may use the other threads of the pool. It never changes the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    /// Stay on the calling thread (it is one of many doing the like).
-    One,
-    /// Cut the work among the pool.
-    All,
 }
 
 /// A raw pointer to c that tasks writing disjoint columns may share.
@@ -117,9 +109,14 @@ pub fn gemm_each<const P: usize>(
     };
     let width = side_by_side * PANEL;
     let columns: usize = products.iter().map(|(b, _)| b.n()).sum();
-    let alone = threads == Threads::One || a.m * columns * a.k < PARALLEL_FROM;
+    let worth_it = match threads {
+        Threads::Team(_) => FINE_FROM,
+        _ => PARALLEL_FROM,
+    };
+    let threads = if a.m * columns * a.k < worth_it { Threads::One } else { threads };
     let groups: usize = products.iter().map(|(b, _)| b.n().div_ceil(width)).sum();
-    let (cuts, height) = cut_rows(a, if alone { 1 } else { 2 * rayon::current_num_threads() }, groups);
+    let wanted = if threads.is_one() { 1 } else { 2 * threads.count() };
+    let (cuts, height) = cut_rows(a, wanted, groups);
     let products = products.map(|(b, c)| {
         assert_eq!((a.k, a.precision), (b.k(), b.precision()), "operands of one product");
         assert_eq!(c.len(), a.m * b.n(), "c holds {} elements, {} x {} expected", c.len(), a.m, b.n());
@@ -143,11 +140,7 @@ pub fn gemm_each<const P: usize>(
             group -= groups;
         }
     };
-    if alone {
-        (0..groups * cuts).for_each(task);
-    } else {
-        (0..groups * cuts).into_par_iter().for_each(task);
-    }
+    threads.for_each(groups * cuts, task);
 }
 
 /// Into how many pieces to cut the rows, and the rows of each: at least so many that there are `wanted` tasks, and so

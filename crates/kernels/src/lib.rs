@@ -19,6 +19,10 @@ pub mod head;
 pub mod math;
 pub mod norm;
 pub mod rope;
+mod team;
+mod threads;
 
 pub use bf16::Precision;
 pub use isa::{ISA_VARIABLE, Isa, forced, isa};
+pub use team::Team;
+pub use threads::Threads;

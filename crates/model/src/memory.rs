@@ -165,8 +165,7 @@ impl MemoryPlan {
         parts.push((
             format!("activations of {tokens} tokens"),
             tokens as u64 * activation_bytes_per_token(spec, precision, recompute)
-                + ((4 + precision.bytes()) * chunk_rows(spec.vocab_size).min(tokens) * spec.vocab_size)
-                    as u64,
+                + logit_bytes(spec, precision, tokens),
         ));
         if rows > 0 {
             parts.push((

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{PANEL, Threads, View};
 use crate::Precision;
 use crate::bf16::pair;
@@ -34,6 +32,11 @@ const GROUPS: usize = 4;
 
 /// Elements from which packing is cut among threads.
 const PARALLEL_FROM: usize = 1 << 16;
+
+/// The threads to pack `elements` with.
+fn worth_it(threads: Threads<'_>, elements: usize) -> Threads<'_> {
+    if elements < PARALLEL_FROM { Threads::One } else { threads }
+}
 
 /// The lines as words.
 pub(super) fn words(lines: &[Line]) -> &[u32] {
@@ -84,15 +87,11 @@ impl Packed {
         if steps == 0 {
             return;
         }
-        let pack = |(panel, out): (usize, &mut [u32])| {
+        let pack = |panel: usize, out: &mut [u32]| {
             let columns = panel * PANEL..b.cols.min((panel + 1) * PANEL);
             pack_panel(b, columns, precision == Precision::Bf16, out);
         };
-        if threads == Threads::One || b.rows * b.cols < PARALLEL_FROM {
-            panels.chunks_mut(steps * PANEL).enumerate().for_each(pack);
-        } else {
-            panels.par_chunks_mut(steps * PANEL).enumerate().for_each(pack);
-        }
+        worth_it(threads, b.rows * b.cols).chunks_mut(panels, steps * PANEL, pack);
     }
 
     /// K.
@@ -330,14 +329,9 @@ impl Scratch {
         let bf16 = precision == Precision::Bf16;
         // the stride of a single row, or of empty ones, says nothing
         let stride = a.row_stride.max(k).max(1);
-        if threads == Threads::One || m * k < PARALLEL_FROM {
-            pack_row_major(a.data, stride, k, bf16, row_stride, words);
-        } else {
-            words
-                .par_chunks_mut(PACK_ROWS * row_stride)
-                .zip(a.data.par_chunks(PACK_ROWS * stride))
-                .for_each(|(out, data)| pack_row_major(data, stride, k, bf16, row_stride, out));
-        }
+        worth_it(threads, m * k).chunks_mut(words, PACK_ROWS * row_stride, |index, out| {
+            pack_row_major(&a.data[index * PACK_ROWS * stride..], stride, k, bf16, row_stride, out);
+        });
         let words = &*words;
         Rows { words, precision, m, k, row_stride, step_stride: 1, group: 1, group_stride: row_stride }
     }
@@ -349,16 +343,12 @@ impl Scratch {
         let group_stride = precision.steps(k) * GROUP;
         let words = reserve(&mut self.lines, m.div_ceil(GROUP) * group_stride);
         let bf16 = precision == Precision::Bf16;
-        let pack = |(index, out): (usize, &mut [u32])| {
+        let pack = |index: usize, out: &mut [u32]| {
             let first = index * GROUPS * GROUP;
             pack_groups(&a.data[first..], a.col_stride, k, (GROUPS * GROUP).min(m - first), bf16, out);
         };
-        if group_stride == 0 {
-            // nothing to lay out
-        } else if threads == Threads::One || m * k < PARALLEL_FROM {
-            words.chunks_mut(GROUPS * group_stride).enumerate().for_each(pack);
-        } else {
-            words.par_chunks_mut(GROUPS * group_stride).enumerate().for_each(pack);
+        if group_stride > 0 {
+            worth_it(threads, m * k).chunks_mut(words, GROUPS * group_stride, pack);
         }
         let words = &*words;
         Rows { words, precision, m, k, row_stride: 1, step_stride: GROUP, group: GROUP, group_stride }

@@ -1,6 +1,7 @@
 //! Forward pass of one layer over rows of tokens.
 
-use rayon::prelude::*;
+use std::cell::RefCell;
+
 use thinktune_kernels::attention::{Heads, Span, attend};
 use thinktune_kernels::elementwise::{add_bias, swiglu};
 use thinktune_kernels::gemm::{Rows, Scratch, Threads, View, gemm, gemm_each};
@@ -14,13 +15,18 @@ use crate::ModelSpec;
 /// Rows per parallel task of row-wise kernels.
 pub(crate) const ROWS: usize = 32;
 
+thread_local! {
+    /// Scores of the rows that a thread attends for.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A model's weights, read-only, with what a forward pass needs beside them.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoder<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) rope: &'a RopeTable,
     /// Whether kernels may use the whole thread pool.
-    pub(crate) threads: Threads,
+    pub(crate) threads: Threads<'a>,
 }
 
 /// What one layer computes on its way. Training keeps one per layer for the backward pass;
@@ -101,13 +107,13 @@ impl Decoder<'_> {
     }
 
     /// Calls `work` with the index of the first row and the rows, `[ROWS, width]`, of each piece of `x`.
-    pub(crate) fn by_rows(&self, x: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-        let piece = ROWS * width;
-        if self.threads == Threads::One || x.len() <= piece {
-            work(0, x);
-        } else {
-            x.par_chunks_mut(piece).enumerate().for_each(|(index, x)| work(index * ROWS, x));
-        }
+    pub(crate) fn by_rows(
+        &self,
+        x: &mut [f32],
+        width: usize,
+        work: impl Fn(usize, &mut [f32]) + Sync + Send,
+    ) {
+        self.threads.chunks_mut(x, ROWS * width, |index, x| work(index * ROWS, x));
     }
 
     fn copy(&self, from: &[f32], to: &mut Vec<f32>) {
@@ -200,15 +206,13 @@ impl Decoder<'_> {
             }
         }
         debug_assert!(q.is_empty(), "the runs are all rows");
-        let piece = |scratch: &mut Vec<f32>, Piece { run, first, q, out, lse }: Piece| {
-            attend(q, &run.before, run.own, first, heads, scratch, out, lse);
-        };
-        if self.threads == Threads::One {
-            let mut scratch = Vec::new();
-            pieces.into_iter().for_each(|each| piece(&mut scratch, each));
-        } else {
-            pieces.into_par_iter().for_each_init(Vec::new, piece);
-        }
+        self.threads.chunks_mut(&mut pieces, 1, |_, pieces| {
+            for Piece { run, first, q, out, lse } in pieces {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    attend(q, &run.before, run.own, *first, heads, scratch, out, lse);
+                });
+            }
+        });
     }
 
     /// Second half of a layer: from the attention's output to the next layer's input, in `out`.

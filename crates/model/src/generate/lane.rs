@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-use thinktune_kernels::gemm::Threads;
-
 use super::cache::{Preamble, Segment, prefill};
 use super::choose::choose;
 use super::queue::{Exchange, Queue};
@@ -220,14 +217,14 @@ impl<'a> Lane<'a> {
     /// Draws a token for every row from `self.logits`; returns each with its log-prob.
     fn draw(&self) -> Result<Vec<(u32, f32)>, ModelError> {
         let vocab = self.decoder.spec().vocab_size;
-        let of_row = |(row, logits): (&Row, &[f32])| {
-            choose(logits, self.sampling, row.rng.uniform(row.tokens.len() as u32))
-        };
-        if self.decoder.threads == Threads::One || self.rows.len() == 1 {
-            self.rows.iter().zip(self.logits.chunks_exact(vocab)).map(of_row).collect()
-        } else {
-            self.rows.par_iter().zip(self.logits.par_chunks_exact(vocab)).map(of_row).collect()
-        }
+        let mut drawn: Vec<Option<Result<(u32, f32), ModelError>>> = Vec::new();
+        drawn.resize_with(self.rows.len(), || None);
+        self.decoder.threads.chunks_mut(&mut drawn, 1, |index, drawn| {
+            let (row, logits) = (&self.rows[index], &self.logits[index * vocab..][..vocab]);
+            let u = row.rng.uniform(row.tokens.len() as u32);
+            drawn[0] = Some(choose(logits, self.sampling, u));
+        });
+        drawn.into_iter().flatten().collect()
     }
 
     /// Runs every row's last token through the decoder, into `self.logits`.

@@ -11,7 +11,7 @@ mod queue;
 
 use std::sync::mpsc;
 
-use thinktune_kernels::gemm::Threads;
+use thinktune_kernels::{Team, Threads};
 
 pub(crate) use cache::{LayerCache, Preamble, shared_preamble};
 
@@ -87,7 +87,6 @@ pub(crate) fn run(
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
     let rows = memory.decode_rows(decoder.spec(), longest + sampling.max_tokens);
     let lanes = count_lanes(decoder, total);
-    let threads = if lanes == 1 { decoder.threads } else { Threads::One };
     let capacity = total.div_ceil(lanes).clamp(1, rows);
 
     let (queue, exchange) = (Queue::new(prompts, lanes), Exchange::new(lanes));
@@ -98,23 +97,26 @@ pub(crate) fn run(
         slots[prompt][sample] = Some(completion);
         progress(finished);
     };
-    let lane = || Lane::new(Decoder { threads, ..*decoder }, preamble, sampling, capacity);
     if lanes == 1 {
-        // on the caller's thread, so that kernels use the pool the caller is in
-        lane().run(&queue, &exchange, &mut |done| {
-            take(done);
-            true
+        Team::with(decoder.threads.count(), |team| {
+            let decoder = Decoder { threads: Threads::Team(team), ..*decoder };
+            Lane::new(decoder, preamble, sampling, capacity).run(&queue, &exchange, &mut |done| {
+                take(done);
+                true
+            })
         })?;
     } else {
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             for _ in 0..lanes {
-                let (sender, queue, exchange, lane) = (sender.clone(), &queue, &exchange, &lane);
+                let (sender, queue, exchange) = (sender.clone(), &queue, &exchange);
+                let decoder = Decoder { threads: Threads::One, ..*decoder };
                 scope.spawn(move || {
                     let _closed = Closing(exchange);
                     // a closed channel means that another lane failed: nobody waits for this one
                     let mut emit = |done| sender.send(Ok(done)).is_ok();
-                    if let Err(error) = lane().run(queue, exchange, &mut emit) {
+                    let mut lane = Lane::new(decoder, preamble, sampling, capacity);
+                    if let Err(error) = lane.run(queue, exchange, &mut emit) {
                         let _ = sender.send(Err(error));
                     }
                 });
@@ -141,10 +143,7 @@ impl Drop for Closing<'_> {
 /// A thread of its own for each lane costs no waiting between kernels; sharing every product costs the weights
 /// to be read once instead of once per lane. The second is worth more where lanes would have few rows.
 fn count_lanes(decoder: &Decoder, rows: usize) -> usize {
-    let threads = match decoder.threads {
-        Threads::One => 1,
-        Threads::All => rayon::current_num_threads(),
-    };
+    let threads = decoder.threads.count();
     let small = decoder.weights.bytes() < SMALL_MODEL_BYTES;
     let wanted = if small { 1 } else { LANE_ROWS };
     if rows >= wanted * threads {

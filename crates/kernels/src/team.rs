@@ -1,0 +1,237 @@
+//! Threads for work cut so fine that waking one up would take longer than the work: decoding goes through some
+//! sixty products a token. Between jobs the members watch for the next one for a while before they sleep, and
+//! nobody waits for a member that has not noticed a job: it finds nothing left to do.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// How often a member looks for a job before it gives way to others, and how often it does that before it sleeps.
+const LOOKS: usize = if cfg!(miri) { 2 } else { 2000 };
+const YIELDS: usize = if cfg!(miri) { 2 } else { 100 };
+
+/// A call of `work` for every index below `tasks`.
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+/// See the module. The calling thread is a member.
+pub struct Team {
+    members: usize,
+    job: UnsafeCell<Option<Job>>,
+    /// Number of the last job.
+    number: AtomicUsize,
+    /// Whether the job may be entered.
+    open: AtomicBool,
+    /// Members inside the job, the caller aside.
+    inside: AtomicUsize,
+    /// Next task.
+    next: AtomicUsize,
+    panicked: AtomicBool,
+    over: AtomicBool,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    called: Condvar,
+}
+
+// SAFETY: `job` is written by the caller alone while the job is closed and nobody is inside, and read by members
+// only inside; all else is atomic or locked.
+unsafe impl Sync for Team {}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Team").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl Team {
+    /// Runs `work` with a team of `members` threads, the calling one included. The others end with it.
+    pub fn with<R>(members: usize, work: impl FnOnce(&Team) -> R) -> R {
+        let team = Team {
+            members: members.max(1),
+            job: UnsafeCell::new(None),
+            number: AtomicUsize::new(0),
+            open: AtomicBool::new(false),
+            inside: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            called: Condvar::new(),
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..team.members {
+                scope.spawn(|| team.serve());
+            }
+            let _dismissed = Dismiss(&team);
+            work(&team)
+        })
+    }
+
+    /// Number of threads.
+    pub fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Calls `work` with every index below `tasks`, each once. Only the thread that made the team calls this, and never
+    /// from within `work`.
+    pub(crate) fn run(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+        assert!(!self.open.load(Ordering::SeqCst), "a team does one job at a time");
+        // SAFETY: the job is closed and nobody is inside (`Close` has seen to that), so nobody reads it. The lifetime is
+        // taken off the pointer: nobody follows it once this function has returned or unwound.
+        unsafe {
+            let work = std::mem::transmute::<&(dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(work);
+            *self.job.get() = Some(Job { work, tasks });
+        }
+        self.next.store(0, Ordering::SeqCst);
+        self.open.store(true, Ordering::SeqCst);
+        let closing = Close(self);
+        self.number.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock());
+            self.called.notify_all();
+        }
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                break;
+            }
+            work(task);
+        }
+        drop(closing);
+        assert!(!self.panicked.load(Ordering::SeqCst), "a member of the team panicked");
+    }
+
+    /// A member's life.
+    fn serve(&self) {
+        let mut seen = 0;
+        while !self.over.load(Ordering::SeqCst) {
+            if !self.called_again(seen) {
+                self.sleep(seen);
+            }
+            seen = self.number.load(Ordering::SeqCst);
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            if self.open.load(Ordering::SeqCst) {
+                // SAFETY: an open job with somebody inside stays until that one has left.
+                let job = unsafe { *self.job.get() };
+                if let Some(job) = job
+                    && catch_unwind(AssertUnwindSafe(|| self.help(job))).is_err()
+                {
+                    self.panicked.store(true, Ordering::SeqCst);
+                }
+            }
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn help(&self, job: Job) {
+        // SAFETY: as in `serve`: the caller is still in `run`, which holds what this points to.
+        let work = unsafe { &*job.work };
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task >= job.tasks {
+                return;
+            }
+            work(task);
+        }
+    }
+
+    /// Watches for a job after the one `seen`; false if there was none for a while.
+    fn called_again(&self, seen: usize) -> bool {
+        for look in 0..LOOKS + YIELDS {
+            if self.number.load(Ordering::SeqCst) != seen || self.over.load(Ordering::SeqCst) {
+                return true;
+            }
+            if look < LOOKS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        false
+    }
+
+    fn sleep(&self, seen: usize) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.number.load(Ordering::SeqCst) == seen && !self.over.load(Ordering::SeqCst) {
+            guard = self.called.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Closes the job and waits until nobody is inside, also when a task of the caller's panics.
+struct Close<'a>(&'a Team);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::SeqCst);
+        let mut looks = 0usize;
+        while self.0.inside.load(Ordering::SeqCst) != 0 {
+            looks += 1;
+            if looks < LOOKS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Ends the members' lives.
+struct Dismiss<'a>(&'a Team);
+
+impl Drop for Dismiss<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+        drop(self.0.lock.lock());
+        self.0.called.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Threads;
+
+    #[test]
+    fn every_task_is_done_once() {
+        for members in [1, 2, 3, 8] {
+            Team::with(members, |team| {
+                assert_eq!(team.members(), members);
+                for tasks in (0..40).chain([1000]) {
+                    let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                    Threads::Team(team).for_each(tasks, |task| {
+                        done[task].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn members_that_have_gone_to_sleep_come_back() {
+        Team::with(3, |team| {
+            for pause in [0, 1, 20] {
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+                let mut items = vec![0; 1001];
+                Threads::Team(team).chunks_mut(&mut items, 10, |index, chunk| chunk.fill(index));
+                assert!(items.iter().enumerate().all(|(i, &item)| item == i / 10));
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_ends_nothing_else() {
+        let caught = catch_unwind(|| {
+            Team::with(3, |team| Threads::Team(team).for_each(100, |task| assert!(task != 57, "task 57")));
+        });
+        assert!(caught.is_err());
+    }
+}
