@@ -147,7 +147,7 @@ mod x86 {
 
     /// Words from the one in use to the one fetched ahead: panels are streamed, and the hardware stops
     /// fetching at page borders.
-    const AHEAD: usize = 16 * PANEL;
+    const AHEAD: usize = 64 * PANEL;
 
     /// Calls the block of the tile's size.
     macro_rules! pick_block {
