@@ -31,8 +31,8 @@ class Pairs:
     def __init__(self, thinktune, model):
         self.thinktune, self.model = thinktune, model
 
-    def ours(self, *args):
-        return last_line([self.thinktune, "bench", "--json", *args])
+    def ours(self, dtype, *args):
+        return last_line([self.thinktune, "bench", "--json", "--precision", dtype, *args])
 
     def theirs(self, script, dtype, *args):
         return last_line([sys.executable, HERE / script, "--model", self.model, "--dtype", dtype, *args])
@@ -42,34 +42,35 @@ class Pairs:
 
     def step(self):
         for dtype in ("f32", "bf16"):
-            ours = self.ours("--model", self.model, "--steps", "3", *options(**GRPO))
+            ours = self.ours(dtype, "--model", self.model, "--steps", "3", *options(**GRPO))
             theirs = self.theirs("trl_grpo.py", dtype, *options(**GRPO))
             a, b = ours["seconds_per_step"], theirs["seconds_per_step"]
-            self.line("GRPO step, s", a, f"TRL {dtype}", b, b / a)
+            self.line(f"GRPO step {dtype}, s", a, f"TRL {dtype}", b, b / a)
             a, b = ours["peak_rss_mib"], theirs["peak_rss_mib"]
-            self.line("GRPO step, peak MiB", a, f"TRL {dtype}", b, b / a)
+            self.line(f"GRPO step {dtype}, peak MiB", a, f"TRL {dtype}", b, b / a)
 
     def train(self):
         for dtype in ("f32", "bf16"):
-            ours = self.ours("--part", "train", "--model", self.model, "--steps", "3")["tokens_per_second"]
+            ours = self.ours(dtype, "--part", "train", "--model", self.model, "--steps", "5")["tokens_per_second"]
             theirs = self.theirs("torch_train.py", dtype)["tokens_per_second"]
-            self.line("training 8 x 256, tokens/s", ours, f"PyTorch {dtype}", theirs, ours / theirs)
+            self.line(f"training {dtype}, 8 x 256, tokens/s", ours, f"PyTorch {dtype}", theirs, ours / theirs)
 
     def decode(self):
-        for dtype in ("f32", "bf16"):
-            ours = self.ours("--part", "decode", "--model", self.model, *options(**DECODE))["tokens_per_second"]
-            theirs = self.theirs("hf_generate.py", dtype, *options(**DECODE))["tokens_per_second"]
-            for batch, a in ours.items():
-                peer = f"transformers {dtype}"
-                self.line(f"generation, batch {batch}, tokens/s", a, peer, theirs[batch], a / theirs[batch])
+        for script, peer in (("hf_generate.py", "transformers"), ("llamacpp_generate.py", "llama.cpp")):
+            for dtype in ("f32", "bf16"):
+                ours = self.ours(dtype, "--part", "decode", "--model", self.model, *options(**DECODE))
+                theirs = self.theirs(script, dtype, *options(**DECODE))["tokens_per_second"]
+                for batch, a in ours["tokens_per_second"].items():
+                    b = theirs[batch]
+                    self.line(f"generation {dtype}, batch {batch}, tokens/s", a, f"{peer} {dtype}", b, a / b)
 
     def gemm(self):
         for dtype in ("f32", "bf16"):
-            ours = self.ours("--part", "gemm")["products"]
+            ours = self.ours(dtype, "--part", "gemm")["products"]
             theirs = self.theirs("torch_gemm.py", dtype)["products"]
             for shape, product in theirs.items():
                 a, b = ours[shape]["gflops"], product["gflops"]
-                self.line(f"product {shape}, GFLOP/s", a, f"PyTorch {dtype}", b, a / b)
+                self.line(f"product {dtype} {shape}, GFLOP/s", a, f"PyTorch {dtype}", b, a / b)
 
 
 def main():
@@ -79,7 +80,7 @@ def main():
     parser.add_argument("--only", default="gemm,train,decode,step", help="parts, separated by commas")
     args = parser.parse_args()
     pairs = Pairs(args.thinktune, args.model)
-    print("| work | thinktune f32 | peer | peer's | times as fast, or as small |\n|---|---|---|---|---|")
+    print("| work | thinktune | peer | peer's | times as fast, or as small |\n|---|---|---|---|---|")
     for part in args.only.split(","):
         getattr(pairs, part)()
 

@@ -2,13 +2,12 @@
 
 The model directory is written as GGUF first (Llama family, no vocabulary: ids go in and come out)."""
 
-import ctypes
 import pathlib
 import tempfile
 import time
 
 import gguf
-import llama_cpp as llama
+import llama_cpp.llama_cpp as llama
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -17,6 +16,7 @@ from transformers import AutoConfig
 from common import DTYPES, arguments, report
 
 BATCHES = (1, 16, 64)
+QUIET = llama.llama_log_callback(lambda level, text, data: None)
 
 
 def interleaved(weight, heads):
@@ -109,7 +109,7 @@ def generate(model, rows, prompts, new_tokens, threads):
 def main():
     args = arguments(__doc__, new_tokens=64, prompt_tokens=64, threads=torch.get_num_threads())
     assert args.dtype in DTYPES
-    llama.llama_log_set(ctypes.cast(None, llama.llama_log_callback), None)
+    llama.llama_log_set(QUIET, None)
     llama.llama_backend_init()
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
