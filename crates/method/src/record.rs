@@ -163,6 +163,7 @@ fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::Correct => "correct",
         Verdict::Wrong => "wrong",
         Verdict::Unparseable => "unparseable",
+        Verdict::OverBudget => "over_budget",
     }
 }
 

@@ -12,7 +12,7 @@ use thinktune_model::surface::{
 use thinktune_model::{Message, Role};
 use thinktune_runlog::event::{SftMetrics, StepMetrics};
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity};
-use thinktune_tasks::{Question, Verdict};
+use thinktune_tasks::{AnswerKind, Question, Verdict};
 
 use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
@@ -277,6 +277,7 @@ pub fn sums(count: u32) -> Vec<Question> {
         text: format!("{index}+{index}=?"),
         gold: (2 * index).to_string(),
         solution: Some(format!("\\boxed{{{}}}", 2 * index)),
+        kind: AnswerKind::Boxed,
     };
     (0..count).map(question).collect()
 }

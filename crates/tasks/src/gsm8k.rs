@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Question, TaskError};
+use crate::{AnswerKind, Question, TaskError};
 
 /// Reads a GSM8K file. The gold answer is what follows `####`; the solution is the text before it,
 /// without the calculator marks `<<3+4=7>>`, followed by the gold answer in a box.
@@ -47,7 +47,13 @@ fn parse(line: &str, index: u32) -> Result<Question, String> {
         return Err("nothing follows `####` in field `answer`".into());
     }
     let solution = format!("{}\n\\boxed{{{gold}}}", without_marks(worked).trim());
-    Ok(Question { index, text: text.to_string(), gold: gold.to_string(), solution: Some(solution) })
+    Ok(Question {
+        index,
+        text: text.to_string(),
+        gold: gold.to_string(),
+        solution: Some(solution),
+        kind: AnswerKind::Boxed,
+    })
 }
 
 /// Removes calculator marks `<<...>>`; an unclosed one stays.

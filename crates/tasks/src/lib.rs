@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 pub use error::TaskError;
 pub use extract::final_answer;
 pub use grade::grade;
+pub use grading::AnswerKind;
 pub use gsm8k::load_gsm8k;
 pub use reflection::{first_attempt, reflects};
 
 mod error;
 mod extract;
 mod grade;
+pub mod grading;
 mod gsm8k;
 pub mod homework;
 mod number;
@@ -36,6 +38,9 @@ pub struct Question {
     pub gold: String,
     /// The reference solution, where the data set has one (SFT trains on it).
     pub solution: Option<String>,
+    /// How its answer is found and compared.
+    #[serde(default)]
+    pub kind: AnswerKind,
 }
 
 /// What the grader says of a response.
@@ -48,6 +53,20 @@ pub enum Verdict {
     Wrong,
     /// No final answer could be read.
     Unparseable,
+    /// Reading or comparing the answer would have taken too long.
+    OverBudget,
+}
+
+impl Verdict {
+    /// As records spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Correct => "correct",
+            Self::Wrong => "wrong",
+            Self::Unparseable => "unparseable",
+            Self::OverBudget => "over_budget",
+        }
+    }
 }
 
 /// A verdict and the answer it rests on.
