@@ -24,8 +24,16 @@ pub enum TaskError {
         /// What was found and what was expected.
         message: String,
     },
+    /// A data set that is not what it should be as a whole.
+    #[error("{}: {message}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        message: String,
+    },
     /// A data set without a single problem.
-    #[error("{}: no problem in it; expected one JSON object per line", path.display())]
+    #[error("{}: no problem in it; expected at least one row", path.display())]
     Empty {
         /// The file.
         path: PathBuf,

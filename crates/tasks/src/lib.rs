@@ -27,6 +27,9 @@ pub mod homework;
 mod number;
 mod reflection;
 
+pub mod benchmarks;
+pub mod rows;
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Question {
