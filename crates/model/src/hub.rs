@@ -55,7 +55,37 @@ pub fn resolve_with(
             "`{revision}` is not a revision: expected a branch, tag or commit"
         )));
     }
-    Download::new(model, revision, settings)?.run()
+    Download::new(RepoType::Model, model, revision, settings)?.run()
+}
+
+/// A file of a data set: the hub's `file` of `repo` at `revision` (`main` by default), downloaded where the cache
+/// lacks it. `offline` forbids the network, as `HF_HUB_OFFLINE` does.
+///
+/// # Errors
+/// A data set or file that is unknown, gated, or not cached while offline; a transfer that fails.
+pub fn dataset_file(
+    repo: &str,
+    file: &str,
+    revision: Option<&str>,
+    offline: bool,
+) -> Result<PathBuf, ModelError> {
+    let settings = HubSettings::from_env();
+    let settings = HubSettings { offline: offline || settings.offline, ..settings };
+    dataset_file_with(repo, file, revision, &settings)
+}
+
+/// [`dataset_file`] with settings given instead of read from the environment.
+///
+/// # Errors
+/// As [`dataset_file`].
+pub fn dataset_file_with(
+    repo: &str,
+    file: &str,
+    revision: Option<&str>,
+    settings: &HubSettings,
+) -> Result<PathBuf, ModelError> {
+    let revision = revision.unwrap_or("main");
+    Download::new(RepoType::Dataset, repo, revision, settings)?.need(file, revision)
 }
 
 /// `org/name` of letters, digits, `-`, `_`, `.`; what begins with a dot is a path.
@@ -94,8 +124,9 @@ enum Answer {
     Absent,
 }
 
-/// One model being brought into the cache.
+/// One model, or file of a data set, being brought into the cache.
 struct Download<'a> {
+    kind: RepoType,
     model: &'a str,
     revision: &'a str,
     settings: &'a HubSettings,
@@ -104,12 +135,17 @@ struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    fn new(model: &'a str, revision: &'a str, settings: &'a HubSettings) -> Result<Self, ModelError> {
+    fn new(
+        kind: RepoType,
+        model: &'a str,
+        revision: &'a str,
+        settings: &'a HubSettings,
+    ) -> Result<Self, ModelError> {
         let cache =
             std::path::absolute(&settings.cache).map_err(|error| ModelError::io(&settings.cache, error))?;
-        let folder = cache.join(Repo::model(model.to_owned()).folder_name());
+        let folder = cache.join(Repo::new(model.to_owned(), kind).folder_name());
         let api = if settings.offline { None } else { Some(client(&cache, settings)?) };
-        Ok(Self { model, revision, settings, folder, api })
+        Ok(Self { kind, model, revision, settings, folder, api })
     }
 
     /// Every file from one commit: the one the revision stands for when the first is fetched.
@@ -151,7 +187,7 @@ impl<'a> Download<'a> {
         let Some(api) = &self.api else {
             return self.not_cached(file, revision);
         };
-        let repo = Repo::with_revision(self.model.to_owned(), RepoType::Model, revision.to_owned());
+        let repo = Repo::with_revision(self.model.to_owned(), self.kind, revision.to_owned());
         let repo = api.repo(repo);
         let answer = match repo.download(file) {
             Err(error) if cannot_resume(&error) => {

@@ -53,7 +53,7 @@ pub struct RunFolder {
     resume_from: Option<Checkpoint>,
     keep: usize,
     /// Held locked for as long as this process writes.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl RunFolder {
@@ -66,7 +66,7 @@ impl RunFolder {
     pub fn open(dir: &Path, identity: &RunIdentity<'_>) -> Result<Opened, RunError> {
         create_dir(dir)?;
         refuse_foreign(dir)?;
-        let lock = lock(dir)?;
+        let lock = FolderLock::take(dir)?;
         remove_leftovers(dir)?;
         let mut notices = Vec::new();
         let resume_from = if dir.join(CONFIG).exists() && holds_work(dir)? {
@@ -215,6 +215,22 @@ fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
         || !names(&dir.join(ROLLOUTS))?.is_empty()
         || !names(&dir.join(CHECKPOINTS))?.is_empty())
+}
+
+/// A folder held by this process alone, until it is dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder, which exists.
+    ///
+    /// # Errors
+    /// Another process holds it.
+    pub fn take(dir: &Path) -> Result<Self, RunError> {
+        Ok(Self { _file: lock(dir)? })
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, RunError> {

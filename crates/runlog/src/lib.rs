@@ -30,8 +30,9 @@ mod resume;
 
 pub use checkpoint::Checkpoint;
 pub use error::RunError;
-pub use folder::{Opened, RunFolder, RunIdentity};
-pub use jsonl::JsonLines;
+pub use files::write_atomic;
+pub use folder::{FolderLock, Opened, RunFolder, RunIdentity};
+pub use jsonl::{JsonLines, JsonLog};
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
     checkpoints, latest_checkpoint, read_config, read_metrics, read_provenance, read_rollouts,
