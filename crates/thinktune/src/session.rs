@@ -127,7 +127,7 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
 }
 
 /// What a model folder is read for: weights, configuration, tokenizer, chat template.
-fn is_model_file(name: &str) -> bool {
+pub fn is_model_file(name: &str) -> bool {
     !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
 }
 

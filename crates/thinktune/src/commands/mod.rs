@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod dry_run;
+pub mod eval;
 pub mod generate;
 pub mod homework;
 pub mod logprobs;
