@@ -25,7 +25,14 @@ pub mod statistics;
 
 pub mod table;
 
+pub mod paper;
+
+pub mod compare;
+
 pub mod error;
+
+#[cfg(test)]
+mod testing;
 
 pub use error::EvalError;
 pub use folder::EvalFolder;

@@ -160,3 +160,37 @@ fn share<T>(items: &[T], holds: impl Fn(&T) -> bool) -> f64 {
 fn number(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(extracted: Option<&str>, right: bool) -> AnswerRecord {
+        AnswerRecord {
+            question: 0,
+            sample: 0,
+            gold: "4".into(),
+            verdict: if right { Verdict::Correct } else { Verdict::Wrong },
+            extracted: extracted.map(str::to_owned),
+            reason: None,
+            truncated: false,
+            tokens: 1,
+            rounds: 1,
+            earlier: Vec::new(),
+            response: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_commonest_answer_counts_and_spellings_of_one_answer_are_one() {
+        let right = |answers: &[AnswerRecord]| majority_is_right(answers, AnswerKind::Boxed);
+        let (four, four_again) = (answer(Some("4"), true), answer(Some("4.0"), true));
+        let (five, none) = (answer(Some("5"), false), answer(None, false));
+        assert!(right(&[five.clone(), four.clone(), four_again.clone()]));
+        assert!(!right(&[five.clone(), five.clone(), four.clone()]));
+        assert!(right(&[none.clone(), none.clone(), four.clone()]), "what cannot be read does not vote");
+        assert!(!right(&[none]));
+        assert!(right(&[four.clone(), five.clone()]) && !right(&[five, four]), "the first of equals");
+        assert!(!right(&[]));
+    }
+}

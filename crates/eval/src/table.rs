@@ -125,3 +125,64 @@ pub(crate) fn with_error(share: f64, error: f64) -> String {
 pub(crate) fn fixed(value: f64) -> String {
     if value.is_finite() { format!("{value:.1}") } else { "-".into() }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::summary::PassAt;
+
+    pub(crate) fn summary(benchmark: &str, method: &str, samples: usize) -> Summary {
+        let known = thinktune_tasks::benchmarks::by_name(benchmark).unwrap();
+        let prompting = crate::methods::by_name(method).unwrap();
+        Summary {
+            benchmark: benchmark.into(),
+            benchmark_title: known.title.into(),
+            method: method.into(),
+            method_title: prompting.title().into(),
+            questions: 500,
+            samples,
+            accuracy: 0.4321,
+            standard_error: if samples > 1 { 0.0123 } else { f64::NAN },
+            interval_low: 0.39,
+            interval_high: 0.475,
+            pass_at: vec![PassAt { k: samples, share: 0.6 }],
+            majority: 0.5,
+            unparseable: 0.02,
+            over_budget: 0.0,
+            truncated: 0.1,
+            tokens_mean: 321.25,
+            tokens_per_second: f64::NAN,
+        }
+    }
+
+    #[test]
+    fn terminal_and_markdown() {
+        let one = results(&[summary("math500", "zero-shot", 1), summary("gsm8k", "s1", 1)]);
+        assert_eq!(
+            one.to_text(),
+            "benchmark  method           n  accuracy %  95 % interval  unparseable %  truncated %  tokens  tokens/s\n\
+             MATH-500   zero-shot CoT  500       43.21  39.00 - 47.50           2.00        10.00   321.2         -\n\
+             GSM8K      s1 budget      500       43.21  39.00 - 47.50           2.00        10.00   321.2         -"
+        );
+        let four = results(&[summary("gsm8k", "zero-shot", 4)]);
+        assert_eq!(
+            four.to_markdown(),
+            "| benchmark | method | n | accuracy % | 95 % interval | pass@4 % | maj@4 % | unparseable % | truncated % | tokens | tokens/s |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n\
+             | GSM8K | zero-shot CoT | 500 | 43.21 ± 1.23 | 39.00 - 47.50 | 60.00 | 50.00 | 2.00 | 10.00 | 321.2 | - |"
+        );
+    }
+
+    #[test]
+    fn csv_and_json_hold_the_numbers_unrounded() {
+        let summary = summary("gsm8k", "zero-shot", 1);
+        let csv = results_csv(std::slice::from_ref(&summary));
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines[1], "gsm8k,zero-shot,500,1,0.4321,,0.39,0.475,0.6,0.5,0.02,0,0.1,321.25,");
+        assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
+        let json = serde_json::to_string(&summary).unwrap();
+        assert!(json.contains("\"standard_error\":null"), "{json}");
+        let back: Summary = serde_json::from_str(&json).unwrap();
+        assert!(back.standard_error.is_nan() && back.accuracy == summary.accuracy);
+    }
+}

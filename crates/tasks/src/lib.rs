@@ -28,6 +28,7 @@ mod number;
 mod reflection;
 
 pub mod benchmarks;
+pub mod markers;
 pub mod rows;
 
 /// One problem.

@@ -40,6 +40,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Put benchmarks to a model: sampled answers, graded, in a table
     Eval(EvalArgs),
+    /// Compare two evaluations of the same questions: accuracy, length, reflection
+    Compare(CompareArgs),
     /// Sample completions from a model
     Generate(GenerateArgs),
     /// Print the log-prob of each id given those before it, and the likeliest alternatives
@@ -128,7 +130,27 @@ pub struct EvalArgs {
     /// The date chat templates are told
     #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
     pub date: String,
+    /// Lay the paper's accuracies beside ours
+    #[arg(long, conflicts_with = "json")]
+    pub paper: bool,
     /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Folder of an evaluation, or a run folder that holds one
+    #[arg(value_name = "RUN_A")]
+    pub a: PathBuf,
+    /// The one compared with it, of the same questions
+    #[arg(value_name = "RUN_B")]
+    pub b: PathBuf,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
 }

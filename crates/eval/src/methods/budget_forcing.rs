@@ -8,10 +8,10 @@ use super::{Asked, Method, Next, Round, conversation};
 
 const WAIT: &str = "\n\nWait";
 const ELICIT: &str = "\n\nFinal answer: \\boxed{";
-/// Longest elicited answer, in tokens.
-const ANSWER_TOKENS: usize = 64;
-/// Room for [`ELICIT`] and [`WAIT`] themselves.
-const MARGIN: usize = 32;
+/// Longest elicited answer, in tokens, [`ELICIT`] included.
+const ELICITED_TOKENS: usize = 96;
+/// What the last [`WAIT`] may exceed the budget by.
+const MARGIN: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ impl Method for BudgetForcing {
         if last.ended && left > 0 {
             return Next::Continue { text: WAIT.into(), limit: left };
         }
-        Next::Continue { text: ELICIT.into(), limit: ANSWER_TOKENS }
+        Next::Continue { text: ELICIT.into(), limit: ELICITED_TOKENS }
     }
 }
 
 /// The budget, as far as the context has room for it and for the final answer.
 fn budget(asked: &Asked) -> usize {
-    asked.budget_tokens.min(asked.room_tokens.saturating_sub(ANSWER_TOKENS + MARGIN)).max(1)
+    asked.budget_tokens.min(asked.room_tokens.saturating_sub(ELICITED_TOKENS + MARGIN)).max(1)
 }
 
 /// Tokens that stay: an end that is taken back is not one.

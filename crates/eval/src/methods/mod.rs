@@ -57,7 +57,7 @@ pub enum Next {
     Continue {
         /// Put where the answer had ended.
         text: String,
-        /// Longest continuation, in tokens.
+        /// Longest continuation, in tokens, `text` included.
         limit: usize,
     },
     /// Nothing: the answer stands.

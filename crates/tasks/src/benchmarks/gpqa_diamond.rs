@@ -14,10 +14,10 @@
 //! let question = benchmark.sample(row).unwrap();
 //! assert_eq!(
 //!     benchmark.prompt(&question),
-//!     "How many?\n\nA. one\nB. three\nC. two\nD. four\n\n\
+//!     "How many?\n\nA. two\nB. one\nC. four\nD. three\n\n\
 //!      Reason step by step, and put the letter of the right option in \\boxed{}."
 //! );
-//! assert_eq!(question.gold, "C");
+//! assert_eq!(question.gold, "A");
 //! ```
 
 use rand_chacha::ChaCha8Rng;

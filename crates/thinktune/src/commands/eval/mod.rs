@@ -10,7 +10,7 @@ use serde_json::json;
 use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
 use thinktune_eval::run::{Subject, run as evaluate};
-use thinktune_eval::{EvalFolder, EvalSettings, Summary, table};
+use thinktune_eval::{EvalFolder, EvalSettings, Summary, paper, table};
 use thinktune_model::LocalModel;
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
@@ -22,6 +22,9 @@ use crate::place::{self, Place};
 use crate::session::{Student, is_model_file};
 use exams::Exams;
 use watch::Progress;
+
+/// Answers asked for at a time.
+const PORTION: usize = 128;
 
 /// Evaluates and prints the table.
 pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
@@ -49,13 +52,25 @@ fn report(summaries: &[Summary], folder: &EvalFolder, args: &EvalArgs) -> anyhow
     let results = table::results(summaries);
     let json = json!({ "evaluation": folder.identity(), "results": summaries });
     let heading = format!("# {}\n\n", folder.identity().model);
-    folder.write("results.md", &format!("{heading}{}\n", results.to_markdown()))?;
+    let beside = if args.paper {
+        format!("\n## The paper, Llama-3.2-3B-Instruct\n\n{}\n", paper::beside_ours(summaries).to_markdown())
+    } else {
+        String::new()
+    };
+    folder.write("results.md", &format!("{heading}{}\n{beside}", results.to_markdown()))?;
     folder.write("results.csv", &table::results_csv(summaries))?;
     folder.write("results.json", &format!("{json:#}\n"))?;
     if args.json {
         return print(&json.to_string());
     }
-    print(&format!("{}\n\nanswers  {}", results.to_text(), folder.dir().display()))
+    let mut text = results.to_text();
+    if args.paper {
+        text.push_str(&format!(
+            "\n\nThe paper, Llama-3.2-3B-Instruct\n{}",
+            paper::beside_ours(summaries).to_text()
+        ));
+    }
+    print(&format!("{text}\n\nanswers  {}", folder.dir().display()))
 }
 
 fn benchmarks_named(names: &[String]) -> Result<Vec<&'static Benchmark>, UsageError> {
@@ -127,6 +142,7 @@ fn settings(args: &EvalArgs, context: usize) -> EvalSettings {
         answer_tokens: args.max_tokens,
         budget_tokens: args.budget,
         context,
+        portion: PORTION,
     }
 }
 
