@@ -24,20 +24,18 @@ const ROWS: [(&str, [f64; 8]); 8] = [
 pub fn beside_ours(summaries: &[Summary]) -> Table {
     let one = |benchmark: &str| summaries.iter().find(|summary| summary.benchmark == benchmark);
     let shown: Vec<(usize, &str)> = (0..).zip(BENCHMARKS).filter(|(_, name)| one(name).is_some()).collect();
-    let mut head = vec!["accuracy %".to_string()];
-    for (_, name) in &shown {
-        let title = one(name).map_or(*name, |summary| &summary.benchmark_title);
-        head.extend([format!("{title} ours"), "paper".into()]);
-    }
-    let row = |(title, accuracies): &(&str, [f64; 8])| {
-        let mut row = vec![title.to_string()];
-        for (column, name) in &shown {
-            let ours = summaries.iter().find(|ours| ours.benchmark == *name && ours.method_title == *title);
-            row.push(ours.map_or("-".into(), |summary| with_error(summary.accuracy, summary.standard_error)));
-            row.push(percent(accuracies[*column] / 100.0));
-        }
-        row
+    let title = |name: &str| one(name).map_or(name.into(), |summary| summary.benchmark_title.clone());
+    let head = ["ours / paper".to_string()].into_iter().chain(shown.iter().map(|(_, name)| title(name)));
+    let row = |(row_title, accuracies): &(&str, [f64; 8])| {
+        let cell = |(column, name): &(usize, &str)| {
+            let ours =
+                summaries.iter().find(|ours| ours.benchmark == *name && ours.method_title == *row_title);
+            let ours = ours.map_or("-".into(), |ours| with_error(ours.accuracy, ours.standard_error));
+            format!("{ours} / {}", percent(accuracies[*column] / 100.0))
+        };
+        [row_title.to_string()].into_iter().chain(shown.iter().map(cell)).collect()
     };
+    let head = head.collect();
     Table { head, rows: ROWS.iter().map(row).collect(), names: 1 }
 }
 
@@ -55,10 +53,10 @@ mod tests {
         ];
         let text = beside_ours(&ours).to_text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "accuracy %     MATH-500 ours  paper");
-        assert_eq!(lines[1], "zero-shot CoT   43.21 ± 1.23  38.14");
-        assert_eq!(lines[4], "s1 budget              43.21  25.72");
-        assert_eq!(lines[8], "ThinkTuning                -  47.54");
+        assert_eq!(lines[0], "ours / paper               MATH-500");
+        assert_eq!(lines[1], "zero-shot CoT  43.21 ± 1.23 / 38.14");
+        assert_eq!(lines[4], "s1 budget             43.21 / 25.72");
+        assert_eq!(lines[8], "ThinkTuning               - / 47.54");
     }
 
     #[test]

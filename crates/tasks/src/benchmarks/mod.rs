@@ -159,14 +159,35 @@ mod tests {
         }
     }
 
+    /// Three invented rows in GPQA's format, where they are at hand.
+    #[test]
+    fn the_format_of_gpqa_is_read() {
+        let path = data().join("gpqa_diamond/sample_invented.csv");
+        if !path.is_file() {
+            eprintln!("skipped: no {}; set THINKTUNE_DATA", path.display());
+            return;
+        }
+        let questions = by_name("gpqa-diamond").unwrap().load(&path, 3).unwrap();
+        assert_eq!(questions.len(), 3);
+        for (question, gold) in questions.iter().zip(["2", "X2", "a"]) {
+            assert!(question.text.contains(&format!("\n{}. {gold}", question.gold)), "{question:?}");
+            assert!(
+                !question.text.contains(" \n") && question.text.starts_with("INVENTED ROW"),
+                "{question:?}"
+            );
+        }
+    }
+
+    fn data() -> PathBuf {
+        std::env::var_os("THINKTUNE_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from)
+    }
+
     /// The real files, where they are at hand: how many rows, and that a response which states the gold answer as
     /// asked is correct while one that states another option is wrong.
     #[test]
     fn the_real_sets_load_and_their_golds_grade() {
-        let data = std::env::var_os("THINKTUNE_DATA").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-            PathBuf::from,
-        );
+        let data = data();
         for (name, count) in [
             ("gsm8k", 1319),
             ("math500", 500),
