@@ -113,6 +113,7 @@ pub fn phase_tokens(step: &Step) -> PhaseTokens {
         act: rows.map(|row| row.guided.attempt.tokens.len() as u64).sum(),
         help: step.help.teacher_tokens as u64,
         train: step.train.sequence_tokens as u64,
+        evaluate: 0,
     }
 }
 

@@ -343,7 +343,13 @@ pub fn rl_settings() -> RlSettings {
         loss: loss(),
         optimizer: optimizer(),
         mini_batch_questions: 2,
-        run: RunSettings { steps: 6, checkpoint_every: 2, log_logprobs: true, check_logprobs: true },
+        run: RunSettings {
+            steps: 6,
+            checkpoint_every: 2,
+            eval_every: None,
+            log_logprobs: true,
+            check_logprobs: true,
+        },
     }
 }
 

@@ -242,7 +242,13 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             grad_clip: f64::from(adamw.max_grad_norm),
         },
         mini_batch_questions: questions,
-        run: RunSettings { steps: 10, checkpoint_every: 10, log_logprobs: false, check_logprobs: false },
+        run: RunSettings {
+            steps: 10,
+            checkpoint_every: 10,
+            eval_every: None,
+            log_logprobs: false,
+            check_logprobs: false,
+        },
     }
 }
 

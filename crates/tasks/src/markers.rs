@@ -78,10 +78,7 @@ fn phrases(behaviour: Behaviour) -> &'static [&'static str] {
 pub fn marked(text: &str) -> Vec<Behaviour> {
     let words = words(text);
     let holds = |phrase: &&str| words.contains(&format!(" {phrase} "));
-    Behaviour::ALL
-        .into_iter()
-        .filter(|behaviour| phrases(*behaviour).iter().any(|phrase| holds(&phrase)))
-        .collect()
+    Behaviour::ALL.into_iter().filter(|behaviour| phrases(*behaviour).iter().any(holds)).collect()
 }
 
 /// The words in lower case, one space before and after each.

@@ -130,6 +130,9 @@ pub struct EvalArgs {
     /// The date chat templates are told
     #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
     pub date: String,
+    /// Precision of the computation
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Lay the paper's accuracies beside ours
     #[arg(long, conflicts_with = "json")]
     pub paper: bool,

@@ -13,7 +13,7 @@ use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
 
 use crate::config::Init;
 use crate::failure::Interrupted;
-use crate::plan::Plan;
+use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::work::Work;
 
@@ -111,6 +111,13 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
     let mut inputs = BTreeMap::from([("model".to_string(), fingerprint(&student.dir, is_model_file)?)]);
     if let Some(path) = &plan.data.path {
         inputs.insert("data".into(), fingerprint(path, |_| true)?);
+    }
+    if let Job::Rl(rl) = &plan.job {
+        for (index, set) in rl.held_out.iter().enumerate() {
+            if let Some(path) = &set.path {
+                inputs.insert(format!("held_out[{index}]"), fingerprint(path, |_| true)?);
+            }
+        }
     }
     if let Some(dir) = work.teacher_dir() {
         inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);

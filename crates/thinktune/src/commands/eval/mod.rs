@@ -11,7 +11,7 @@ use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
 use thinktune_eval::run::{Subject, run as evaluate};
 use thinktune_eval::{EvalFolder, EvalSettings, Summary, paper, table};
-use thinktune_model::LocalModel;
+use thinktune_model::{FrozenModel, Precision};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 
@@ -37,7 +37,7 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let student = Student::open(&dir, &args.date)?;
     let settings = settings(args, student.spec.context);
     let folder = open_folder(args, &place, &dir, &settings, &exams)?;
-    let mut model = LocalModel::load(&dir)?;
+    let mut model = FrozenModel::load(&dir, args.precision.into())?;
     let mut subject = Subject { model: &mut model, language: &student.codec };
     let answers = exams.exams.iter().map(|exam| exam.questions.len()).sum::<usize>();
     let total = answers * methods.len() * settings.samples as usize;
@@ -154,6 +154,10 @@ fn open_folder(
     exams: &Exams,
 ) -> anyhow::Result<EvalFolder> {
     let or_default = |value: Option<usize>| value.map_or("default".into(), |value| value.to_string());
+    let precision = match Precision::from(args.precision) {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+    };
     let of_settings = BTreeMap::from([
         ("samples".to_string(), settings.samples.to_string()),
         ("temperature".to_string(), settings.temperature.to_string()),
@@ -161,6 +165,7 @@ fn open_folder(
         ("max_tokens".to_string(), or_default(settings.answer_tokens)),
         ("budget".to_string(), or_default(settings.budget_tokens)),
         ("date".to_string(), args.date.clone()),
+        ("precision".to_string(), precision.into()),
     ]);
     let identity = Identity {
         model: place.to_string(),
