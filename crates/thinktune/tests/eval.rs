@@ -75,7 +75,7 @@ fn killed_anywhere_it_resumes_to_the_same_answers() {
     place.ok(&args(&[&several[..], &["whole"]].concat()));
     let expected = answers(&place, "whole");
     assert_eq!(expected.len(), 9);
-    for (i, stall) in ["answered:128", "answered:368", "answered:1200", "answered:1840"].iter().enumerate() {
+    for (i, stall) in ["answered:128", "answered:368", "answered:1200", "answered:1808"].iter().enumerate() {
         let out = format!("killed-{i}");
         let args = args(&[&several[..], &[&out]].concat());
         place.start_until(&args, Some(stall), "stalled at").kill();
