@@ -43,7 +43,6 @@ pub struct Question {
     /// The reference solution, where the data set has one (SFT trains on it).
     pub solution: Option<String>,
     /// How its answer is found and compared.
-    #[serde(default)]
     pub kind: AnswerKind,
 }
 
