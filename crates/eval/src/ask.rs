@@ -55,64 +55,90 @@ struct Request {
     limit: usize,
 }
 
-/// Leads all conversations to their end.
-///
-/// # Errors
-/// The model fails, or its chat template refuses a conversation.
-pub fn converse(
-    model: &mut dyn Generate,
-    language: &dyn Language,
-    method: &dyn Method,
-    drawing: &Drawing,
-    conversations: &mut [Conversation],
-    progress: &mut dyn FnMut(GenerateProgress),
-) -> Result<(), EvalError> {
-    for round in 0.. {
-        let mut requests = Vec::new();
-        for (index, conversation) in conversations.iter_mut().enumerate() {
-            if conversation.crowded {
-                continue;
-            }
-            let Some(request) = request(index, conversation, method, language)? else { continue };
-            if request.tokens.len() < drawing.context {
-                requests.push(request);
-            } else {
-                conversation.crowded = true;
-            }
-        }
-        if requests.is_empty() {
-            return Ok(());
-        }
-        for group in by_size(requests) {
-            answer(model, language, drawing, round, group, conversations, progress)?;
-        }
-    }
-    Ok(())
+/// Who is asked, and how.
+pub struct Interview<'a> {
+    /// The model.
+    pub model: &'a mut dyn Generate,
+    /// Its tokenizer and chat template.
+    pub language: &'a dyn Language,
+    /// The way of prompting.
+    pub method: &'a dyn Method,
+    /// How answers are drawn.
+    pub drawing: Drawing,
+    /// Told how far generation has come.
+    pub progress: &'a mut dyn FnMut(GenerateProgress),
 }
 
-fn request(
-    index: usize,
-    conversation: &mut Conversation,
-    method: &dyn Method,
-    language: &dyn Language,
-) -> Result<Option<Request>, EvalError> {
-    Ok(match method.next(&conversation.asked, &conversation.said) {
-        Next::Done => None,
-        Next::Turn { messages, limit } => Some(Request {
-            conversation: index,
-            tokens: prompt(language, &messages)?,
-            forced: String::new(),
-            forced_tokens: 0,
-            limit,
-        }),
-        Next::Continue { text, limit } => {
-            let forced = language.encode(&text);
-            let mut tokens = conversation.tokens.clone();
-            tokens.extend(&forced);
-            let (forced_tokens, limit) = (forced.len(), limit.saturating_sub(forced.len()).max(1));
-            Some(Request { conversation: index, tokens, forced: text, forced_tokens, limit })
+impl Interview<'_> {
+    /// Leads all conversations to their end.
+    ///
+    /// # Errors
+    /// The model fails, or its chat template refuses a conversation.
+    pub fn lead(&mut self, conversations: &mut [Conversation]) -> Result<(), EvalError> {
+        for round in 0.. {
+            let mut requests = Vec::new();
+            for (index, conversation) in conversations.iter_mut().enumerate() {
+                if conversation.crowded {
+                    continue;
+                }
+                let Some(request) = self.request(index, conversation)? else { continue };
+                if request.tokens.len() < self.drawing.context {
+                    requests.push(request);
+                } else {
+                    conversation.crowded = true;
+                }
+            }
+            if requests.is_empty() {
+                break;
+            }
+            for group in by_size(requests) {
+                self.answer(round, group, conversations)?;
+            }
         }
-    })
+        Ok(())
+    }
+
+    fn request(&self, index: usize, conversation: &Conversation) -> Result<Option<Request>, EvalError> {
+        Ok(match self.method.next(&conversation.asked, &conversation.said) {
+            Next::Done => None,
+            Next::Turn { messages, limit } => Some(Request {
+                conversation: index,
+                tokens: prompt(self.language, &messages)?,
+                forced: String::new(),
+                forced_tokens: 0,
+                limit,
+            }),
+            Next::Continue { text, limit } => {
+                let forced = self.language.encode(&text);
+                let mut tokens = conversation.tokens.clone();
+                tokens.extend(&forced);
+                let (forced_tokens, limit) = (forced.len(), limit.saturating_sub(forced.len()).max(1));
+                Some(Request { conversation: index, tokens, forced: text, forced_tokens, limit })
+            }
+        })
+    }
+
+    fn answer(
+        &mut self,
+        round: u32,
+        requests: Vec<Request>,
+        conversations: &mut [Conversation],
+    ) -> Result<(), EvalError> {
+        let longest = requests.iter().map(|request| request.limit).max().unwrap_or(1).max(1);
+        let Drawing { seed, temperature, .. } = self.drawing;
+        let stop = self.language.stop().to_vec();
+        let sampling = Sampling { temperature, ..Sampling::plain(seed, longest, stop) };
+        let (prompts, places) = prompts(&requests, conversations, round);
+        let completions = self.model.generate(&prompts, &sampling, self.progress)?;
+        for (mut request, (prompt, sample)) in requests.into_iter().zip(places) {
+            let Completion { tokens, finish, .. } = &completions[prompt][sample];
+            let conversation = &mut conversations[request.conversation];
+            let said = said(self.language, &mut request, tokens, *finish);
+            conversation.tokens = request.tokens;
+            conversation.said.push(said);
+        }
+        Ok(())
+    }
 }
 
 /// Requests whose limits are alike, so that few tokens are drawn beyond a request's own limit: those are cut off
@@ -124,32 +150,6 @@ fn by_size(requests: Vec<Request>) -> Vec<Vec<Request>> {
         groups.entry(request.limit.next_power_of_two()).or_default().push(request);
     }
     groups.into_values().collect()
-}
-
-fn answer(
-    model: &mut dyn Generate,
-    language: &dyn Language,
-    drawing: &Drawing,
-    round: u32,
-    requests: Vec<Request>,
-    conversations: &mut [Conversation],
-    progress: &mut dyn FnMut(GenerateProgress),
-) -> Result<(), EvalError> {
-    let longest = requests.iter().map(|request| request.limit).max().unwrap_or(1).max(1);
-    let sampling = Sampling {
-        temperature: drawing.temperature,
-        ..Sampling::plain(drawing.seed, longest, language.stop().to_vec())
-    };
-    let (prompts, places) = prompts(&requests, conversations, round);
-    let completions = model.generate(&prompts, &sampling, progress)?;
-    for (mut request, (prompt, sample)) in requests.into_iter().zip(places) {
-        let Completion { tokens, finish, .. } = &completions[prompt][sample];
-        let conversation = &mut conversations[request.conversation];
-        let said = said(language, &mut request, tokens, *finish);
-        conversation.tokens = request.tokens;
-        conversation.said.push(said);
-    }
-    Ok(())
 }
 
 /// Consecutive requests with the same prompt share it: samples of a question, in the first round.
@@ -239,8 +239,16 @@ mod tests {
     const CHAT: Chars = Chars { template: true };
     const PLAIN: Chars = Chars { template: false };
 
-    fn drawing(context: usize) -> Drawing {
-        Drawing { seed: 1, temperature: 1.0, context }
+    fn interview(
+        model: &mut dyn Generate,
+        language: &Chars,
+        method: &dyn Method,
+        context: usize,
+        conversations: &mut [Conversation],
+    ) {
+        let drawing = Drawing { seed: 1, temperature: 1.0, context };
+        let mut interview = Interview { model, language, method, drawing, progress: &mut |_| () };
+        interview.lead(conversations).unwrap();
     }
 
     /// One conversation, and the prompts it led to.
@@ -253,7 +261,7 @@ mod tests {
     ) -> (Conversation, Vec<String>) {
         let mut actor = Actor::new(says);
         let mut conversations = [Conversation::new(5, 2, asked)];
-        converse(&mut actor, &language, method, &drawing(context), &mut conversations, &mut |_| ()).unwrap();
+        interview(&mut actor, &language, method, context, &mut conversations);
         let rounds: Vec<u32> = actor.asked.iter().map(|(key, _)| key.step).collect();
         assert_eq!(rounds, (0..rounds.len() as u32).collect::<Vec<_>>(), "each round has numbers of its own");
         assert!(actor.asked.iter().all(|(key, _)| (key.question, key.sample) == (5, 2)));
@@ -375,7 +383,7 @@ mod tests {
         for method in crate::methods::ALL {
             let converse = |conversations: &mut [Conversation]| {
                 let mut actor = Actor::new(says);
-                converse(&mut actor, &CHAT, method, &drawing(9999), conversations, &mut |_| ()).unwrap();
+                interview(&mut actor, &CHAT, method, 9999, conversations);
             };
             let mut together = all.clone();
             converse(&mut together);

@@ -109,19 +109,8 @@ impl Comparison {
         b: &[AnswerRecord],
         seed: u64,
     ) -> Result<Self, EvalError> {
-        let (by_question_a, by_question_b) = (by_question(a), by_question(b));
-        let mut pairs = Vec::new();
-        for (question, answers) in &by_question_a {
-            let Some(others) = by_question_b.get(question) else { continue };
-            if answers[0].gold != others[0].gold {
-                return Err(EvalError::Setting(format!(
-                    "{benchmark}, question {question}: the right answer is {:?} in one evaluation and {:?} in the other; \
-                     options were shuffled with another seed",
-                    answers[0].gold, others[0].gold
-                )));
-            }
-            pairs.push((answers, others));
-        }
+        let (of_a, of_b) = (by_question(a), by_question(b));
+        let pairs = pairs(benchmark, &of_a, &of_b)?;
         let differences: Vec<f64> = pairs.iter().map(|(a, b)| share_right(b) - share_right(a)).collect();
         let [interval_low, interval_high] = bootstrap_interval(&differences, seed);
         let only = |right: fn(f64, f64) -> bool| {
@@ -135,7 +124,7 @@ impl Comparison {
             benchmark: benchmark.into(),
             method: method.into(),
             questions: pairs.len(),
-            unpaired: by_question_a.len() + by_question_b.len() - 2 * pairs.len(),
+            unpaired: of_a.len() + of_b.len() - 2 * pairs.len(),
             difference: mean(&differences),
             interval_low,
             interval_high,
@@ -149,8 +138,32 @@ impl Comparison {
     }
 }
 
-fn by_question(answers: &[AnswerRecord]) -> BTreeMap<u32, Vec<&AnswerRecord>> {
-    let mut by_question: BTreeMap<u32, Vec<&AnswerRecord>> = BTreeMap::new();
+/// Answers to each question.
+type ByQuestion<'a> = BTreeMap<u32, Vec<&'a AnswerRecord>>;
+
+/// Both sides' answers to the questions both have.
+fn pairs<'a>(
+    benchmark: &str,
+    of_a: &'a ByQuestion<'_>,
+    of_b: &'a ByQuestion<'_>,
+) -> Result<Vec<(&'a [&'a AnswerRecord], &'a [&'a AnswerRecord])>, EvalError> {
+    let mut pairs = Vec::new();
+    for (question, a) in of_a {
+        let Some(b) = of_b.get(question) else { continue };
+        if a[0].gold != b[0].gold {
+            return Err(EvalError::Setting(format!(
+                "{benchmark}, question {question}: the right answer is {:?} in one evaluation and {:?} in the other; \
+                 options were shuffled with another seed",
+                a[0].gold, b[0].gold
+            )));
+        }
+        pairs.push((a.as_slice(), b.as_slice()));
+    }
+    Ok(pairs)
+}
+
+fn by_question(answers: &[AnswerRecord]) -> ByQuestion<'_> {
+    let mut by_question = ByQuestion::new();
     for answer in answers {
         by_question.entry(answer.question).or_default().push(answer);
     }

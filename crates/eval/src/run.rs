@@ -6,7 +6,7 @@ use thinktune_model::surface::{Generate, GenerateProgress};
 use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::Benchmark;
 
-use crate::ask::{Conversation, Drawing, converse, prompt};
+use crate::ask::{Conversation, Drawing, Interview, prompt};
 use crate::methods::{Asked, Method};
 use crate::record::{AnswerRecord, Timing};
 use crate::{EvalError, EvalFolder, Summary};
@@ -193,10 +193,14 @@ impl Cell<'_> {
             let asked = self.asked(question, subject.language)?;
             conversations.push(Conversation::new(question.index, *sample, asked));
         }
-        let drawing = Drawing { seed, temperature, context };
-        let mut progress = |progress| watch.generating(progress);
-        let Subject { model, language } = subject;
-        converse(*model, *language, self.method, &drawing, &mut conversations, &mut progress)?;
+        let mut interview = Interview {
+            model: &mut *subject.model,
+            language: subject.language,
+            method: self.method,
+            drawing: Drawing { seed, temperature, context },
+            progress: &mut |progress| watch.generating(progress),
+        };
+        interview.lead(&mut conversations)?;
         let records = conversations.iter().zip(portion);
         Ok(records
             .map(|(conversation, (question, _))| AnswerRecord::of(conversation, question, self.method))
