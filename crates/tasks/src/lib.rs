@@ -20,6 +20,7 @@ pub use reflection::{first_attempt, reflects};
 mod error;
 mod extract;
 mod grade;
+pub mod grading;
 mod gsm8k;
 pub mod homework;
 mod number;
@@ -48,6 +49,20 @@ pub enum Verdict {
     Wrong,
     /// No final answer could be read.
     Unparseable,
+    /// Reading or comparing the answer would have taken too much work.
+    OverBudget,
+}
+
+impl Verdict {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Correct => "correct",
+            Self::Wrong => "wrong",
+            Self::Unparseable => "unparseable",
+            Self::OverBudget => "over_budget",
+        }
+    }
 }
 
 /// A verdict and the answer it rests on.

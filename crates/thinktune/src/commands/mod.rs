@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod dry_run;
 pub mod generate;
+pub mod grade;
 pub mod homework;
 pub mod logprobs;
 pub mod settings;
