@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{AnswerKind, choice, yes_no};
+use super::{AnswerKind, choice, math, yes_no};
 use crate::extract::{Found, boxed_answers};
 
 /// The longest response that is looked at as an answer in itself.
@@ -104,10 +104,11 @@ fn sentence(text: &str) -> &str {
     &text[..(0..bytes.len()).find(|&at| ends(at)).unwrap_or(bytes.len())]
 }
 
-/// The whole response where it is one short line.
+/// The whole response where it is one short line and nothing but an answer.
 fn bare_answer(response: &str) -> Option<&str> {
     let line = response.trim();
-    (line.len() <= WHOLE && !line.contains('\n')).then_some(line).and_then(filled)
+    let short = line.len() <= WHOLE && !line.contains('\n');
+    (short && (!line.contains(' ') || math::is_answer(line))).then_some(line).and_then(filled)
 }
 
 /// The content of the last complete formula: `$..$`, `$$..$$`, `\(..\)`, `\[..\]`.

@@ -24,6 +24,7 @@ use crate::{TaskError, Verdict};
 
 mod choice;
 mod find;
+mod math;
 mod numbers;
 mod yes_no;
 
@@ -141,7 +142,7 @@ pub fn compare(kind: AnswerKind, gold: &str, answer: &str) -> Grading {
     let judged = match kind {
         AnswerKind::Boxed => Judged::of(numbers::same_or_same_text(gold, answer)),
         AnswerKind::Gsm8k => numbers::compare(gold, answer),
-        AnswerKind::Math => Judged::of(numbers::same_or_same_text(gold, answer)),
+        AnswerKind::Math => math::compare(gold, answer),
         AnswerKind::Aime => numbers::compare_integers(gold, answer),
         AnswerKind::Choice { options } => choice::compare(gold, answer, options),
         AnswerKind::YesNo => yes_no::compare(gold, answer),
