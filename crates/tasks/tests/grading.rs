@@ -9,7 +9,7 @@ mod grading {
 
 use std::collections::BTreeMap;
 
-use grading::data::{gsm8k_golds, math500_golds};
+use grading::data::{gsm8k_golds, math500_golds, rows};
 use grading::{mutations, spellings};
 use thinktune_tasks::Verdict;
 use thinktune_tasks::grading::{AnswerKind, compare, grade};
@@ -69,5 +69,55 @@ fn golds_grade_themselves_right_and_their_mutations_wrong() {
             faults.len(),
             faults[..faults.len().min(60)].join("\n")
         );
+    }
+}
+
+/// The reference solutions end in the gold answer, as the data set's authors write it.
+#[test]
+fn reference_solutions_are_right() {
+    for (file, kind, solution, answer) in [
+        ("math500/test.jsonl", AnswerKind::Math, "solution", "answer"),
+        ("gsm8k/test.jsonl", AnswerKind::Gsm8k, "answer", "answer"),
+    ] {
+        let Some(rows) = rows(file) else { continue };
+        for row in rows {
+            let (response, gold) = (row[solution].as_str().unwrap(), row[answer].as_str().unwrap());
+            let gold = gold.rsplit_once("####").map_or(gold, |(_, gold)| gold).trim();
+            let grading = grade(kind, gold, response);
+            assert_eq!(grading.verdict, Verdict::Correct, "{file}: {gold} {grading:?}");
+        }
+    }
+}
+
+/// AIME's golds are integers, some with leading zeros, one with two accepted answers.
+#[test]
+fn aime_golds_grade_themselves_right() {
+    for (file, field) in [("aime/test.jsonl", "Answer"), ("aime/aime24.jsonl", "answer")] {
+        let Some(rows) = rows(file) else { continue };
+        for row in rows {
+            let gold = row[field].as_str().unwrap();
+            let answers: Vec<&str> =
+                gold.split(" or ").map(|part| &part[..part.find(' ').unwrap_or(part.len())]).collect();
+            for answer in answers {
+                let number: u32 = answer.parse().unwrap();
+                for spelling in
+                    [answer.to_string(), number.to_string(), format!("{number:03}"), format!("{number}.0")]
+                {
+                    assert_eq!(
+                        compare(AnswerKind::Aime, gold, &spelling).verdict,
+                        Verdict::Correct,
+                        "{gold}"
+                    );
+                }
+                for change in [1, 10, 100, 1000] {
+                    let other = (number + change).to_string();
+                    let accepted = gold.contains(" or ") && change == 1;
+                    assert!(
+                        accepted || compare(AnswerKind::Aime, gold, &other).verdict == Verdict::Wrong,
+                        "{gold}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -37,9 +37,7 @@ pub(super) fn answer(kind: AnswerKind, response: &str) -> Result<Cow<'_, str>, &
 /// The last box, and before it those that only a comma or a word for "and" separates from it: together
 /// they are one list.
 fn joined<'a>(response: &'a str, boxes: &[(usize, usize)]) -> Cow<'a, str> {
-    let linked = |pair: &[(usize, usize)]| {
-        response.get(pair[0].1 + 1..pair[1].0).is_some_and(|between| is_link(between))
-    };
+    let linked = |pair: &[(usize, usize)]| response.get(pair[0].1 + 1..pair[1].0).is_some_and(is_link);
     let first = boxes.windows(2).rposition(|pair| !linked(pair)).map_or(0, |at| at + 1);
     let texts: Vec<&str> = boxes[first..].iter().map(|&(start, end)| response[start..end].trim()).collect();
     match texts[..] {
@@ -115,7 +113,7 @@ fn bare_answer(response: &str) -> Option<&str> {
 fn last_formula(response: &str) -> Option<&str> {
     let dollars = || {
         let end = rfind_unescaped_dollar(response)?;
-        let start = rfind_unescaped_dollar(&response[..end].trim_end_matches('$'))?;
+        let start = rfind_unescaped_dollar(response[..end].trim_end_matches('$'))?;
         Some((start, &response[start + 1..end]))
     };
     let bracketed = |open: &str, close: &str| {

@@ -5,7 +5,7 @@ use num_integer::Integer as _;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::budget::{Budget, Stop};
-use super::node::{Function, Node, Rational};
+use super::node::{self, Function, Node, Rational};
 
 /// The most bits of a numerator or denominator.
 const BITS: u64 = 20_000;
@@ -27,7 +27,7 @@ pub(super) fn value(node: &Node, budget: &mut Budget) -> Result<Option<Rational>
             let mut sum = Rational::zero();
             for term in terms {
                 let Some(term) = value(term, budget)? else { return Ok(None) };
-                sum = sized(sum + term, budget)?;
+                sum = sized(node::sum(&sum, &term), budget)?;
             }
             Some(sum)
         }
@@ -35,7 +35,7 @@ pub(super) fn value(node: &Node, budget: &mut Budget) -> Result<Option<Rational>
             let mut product = Rational::one();
             for factor in factors {
                 let Some(factor) = value(factor, budget)? else { return Ok(None) };
-                product = sized(product * factor, budget)?;
+                product = sized(node::product(&product, &factor), budget)?;
             }
             Some(product)
         }
@@ -72,7 +72,7 @@ fn sized(value: Rational, budget: &mut Budget) -> Result<Rational, Stop> {
     if bits > BITS {
         return Err(Stop::OverBudget("a number is too large"));
     }
-    budget.spend(1 + (bits / 64) * (bits / 64) / 4)?;
+    budget.spend(1 + bits / 8 + bits * bits / 20_000)?;
     Ok(value)
 }
 

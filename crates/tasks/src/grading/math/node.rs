@@ -6,6 +6,22 @@ use num_rational::Ratio;
 /// An exact fraction.
 pub(super) type Rational = Ratio<BigInt>;
 
+/// a + b; of whole numbers without bringing anything to lowest terms.
+pub(super) fn sum(a: &Rational, b: &Rational) -> Rational {
+    match a.is_integer() && b.is_integer() {
+        true => Rational::from_integer(a.numer() + b.numer()),
+        false => a + b,
+    }
+}
+
+/// a b; of whole numbers without bringing anything to lowest terms.
+pub(super) fn product(a: &Rational, b: &Rational) -> Rational {
+    match a.is_integer() && b.is_integer() {
+        true => Rational::from_integer(a.numer() * b.numer()),
+        false => a * b,
+    }
+}
+
 /// One node. Sums and products hold all their terms, so that depth is nesting and nothing else.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {

@@ -8,7 +8,7 @@ use num_traits::{One, ToPrimitive, Zero};
 
 use super::budget::{Budget, Stop};
 use super::exact;
-use super::node::{Constant, Node, Rational};
+use super::node::{self, Constant, Node, Rational};
 
 /// The most terms of a polynomial.
 const TERMS: usize = 600;
@@ -162,7 +162,7 @@ impl Polynomial {
     }
 
     fn plus(&self, other: &Self, budget: &mut Budget) -> Result<Self, Stop> {
-        budget.spend(4 * (self.0.len() + other.0.len()) as u64)?;
+        budget.spend(self.0.len() as u64 + self.cost_with(other) * other.0.len() as u64)?;
         let mut sum = self.clone();
         for (monomial, value) in &other.0 {
             sum.add(monomial.clone(), value.clone());
@@ -171,16 +171,12 @@ impl Polynomial {
     }
 
     fn times(&self, other: &Self, budget: &mut Budget) -> Result<Option<Self>, Stop> {
-        let size = |polynomial: &Self| {
-            let bits = polynomial.0.values().map(|value| value.numer().bits() + value.denom().bits()).max();
-            1 + bits.unwrap_or(0) / 64
-        };
-        let each = 6 + size(self) * size(other);
+        let each = self.cost_with(other);
         let mut product = Self::zero();
         for (left, a) in &self.0 {
             budget.spend(each * other.0.len() as u64)?;
             for (right, b) in &other.0 {
-                product.add(multiplied(left, right), a * b);
+                product.add(multiplied(left, right), node::product(a, b));
             }
             if product.0.len() > TERMS {
                 return Ok(None);
@@ -189,13 +185,23 @@ impl Polynomial {
         Ok(Some(product))
     }
 
+    /// Steps that one operation on coefficients takes: sums and products of fractions are brought to lowest
+    /// terms, in time quadratic in their bits.
+    fn cost_with(&self, other: &Self) -> u64 {
+        let bits = |polynomial: &Self| -> u64 {
+            polynomial.0.values().map(|value| value.numer().bits() + value.denom().bits()).max().unwrap_or(0)
+        };
+        let bits = bits(self) + bits(other);
+        6 + bits / 4 + bits * bits / 20_000
+    }
+
     fn add(&mut self, monomial: Monomial, value: Rational) {
         match self.0.entry(monomial) {
             Entry::Vacant(free) => {
                 free.insert(value);
             }
             Entry::Occupied(mut taken) => {
-                *taken.get_mut() += value;
+                *taken.get_mut() = node::sum(taken.get(), &value);
                 if taken.get().is_zero() {
                     taken.remove();
                 }

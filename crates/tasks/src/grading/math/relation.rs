@@ -140,10 +140,10 @@ fn both(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
         return Ok(false);
     };
     if let Some((name, value)) = solved(gold) {
-        if let Some((other_name, other_value)) = solved(answer) {
-            if same_side(name, other_name, budget)? {
-                return shapes::same(value, other_value, budget);
-            }
+        if let Some((other_name, other_value)) = solved(answer)
+            && same_side(name, other_name, budget)?
+        {
+            return shapes::same(value, other_value, budget);
         }
         // what asks for a value is not answered by an equation that still has to be solved
         if !value.has_symbol() {
@@ -160,7 +160,7 @@ fn both(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
             if sign.mirrored() == Some(other) && pair(left, right, other_right, other_left, budget)? {
                 return Ok(true);
             }
-            multiples(left, right, sign, other_left, other_right, other, budget)
+            multiples([left, right], sign, [other_left, other_right], other, budget)
         }
         _ if signs == other_signs => shapes::same_in_order(sides, other_sides, budget),
         _ => Ok(false),
@@ -185,21 +185,18 @@ fn same_side(a: &Node, b: &Node, budget: &mut Budget) -> Result<bool, Stop> {
 
 /// Whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
 fn multiples(
-    left: &Node,
-    right: &Node,
+    gold: [&Node; 2],
     sign: Sign,
-    other_left: &Node,
-    other_right: &Node,
+    answer: [&Node; 2],
     other: Sign,
     budget: &mut Budget,
 ) -> Result<bool, Stop> {
-    let difference = |left: &Node, right: &Node| Node::Sum(vec![left.clone(), right.clone().negated()]);
-    let single = [left, right, other_left, other_right].into_iter().all(shapes::is_single);
-    if !single {
+    if !gold.iter().chain(&answer).all(|side| shapes::is_single(side)) {
         return Ok(false);
     }
-    let gold = Fraction::of(&difference(left, right), budget)?;
-    let answer = Fraction::of(&difference(other_left, other_right), budget)?;
+    let difference = |sides: [&Node; 2]| Node::Sum(vec![sides[0].clone(), sides[1].clone().negated()]);
+    let gold = Fraction::of(&difference(gold), budget)?;
+    let answer = Fraction::of(&difference(answer), budget)?;
     let factor = gold.zip(answer).and_then(|(gold, answer)| gold.multiple_of(&answer));
     Ok(factor.is_some_and(|factor| match sign {
         Sign::Equal | Sign::NotEqual => sign == other,

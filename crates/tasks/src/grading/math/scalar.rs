@@ -43,10 +43,10 @@ pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bo
     if let (Some(gold), Some(answer)) = (exact::value(gold, budget)?, exact::value(answer, budget)?) {
         return Ok(gold == answer);
     }
-    if let (Some(gold), Some(answer)) = (Fraction::of(gold, budget)?, Fraction::of(answer, budget)?) {
-        if let Some(same) = gold.same(&answer, budget)? {
-            return Ok(same);
-        }
+    if let (Some(gold), Some(answer)) = (Fraction::of(gold, budget)?, Fraction::of(answer, budget)?)
+        && let Some(same) = gold.same(&answer, budget)?
+    {
+        return Ok(same);
     }
     if gold.has_symbol() || answer.has_symbol() {
         return same_at_points(gold, answer, budget);

@@ -76,6 +76,15 @@ fn is_collection(node: &Node) -> bool {
 /// does not must come in its order.
 fn same_collection(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     let (Some(golds), Some(answers)) = (items(gold), items(answer)) else { return Ok(false) };
+    if let (true, [gold], Node::List(_)) = (is_single(gold), &golds[..], answer) {
+        // one value written in several ways: "15 39/40 or 639/40"
+        for answer in &answers {
+            if !same(gold, answer, budget)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
     let named = |items: &[Node]| items.iter().all(|item| matches!(item, Node::Relation(..)));
     if golds.len() > 1 && named(&golds) != named(&answers) && relation::several_names(&golds, &answers) {
         return same_in_order(&golds, &answers, budget);
