@@ -105,8 +105,9 @@ fn sentence(text: &str) -> &str {
 /// The whole response where it is one short line and nothing but an answer.
 fn bare_answer(response: &str) -> Option<&str> {
     let line = response.trim();
+    let words = || !line.contains(|next: char| next.is_ascii_digit()) && line.split(' ').count() <= 3;
     let short = line.len() <= WHOLE && !line.contains('\n');
-    (short && (!line.contains(' ') || math::is_answer(line))).then_some(line).and_then(filled)
+    (short && (!line.contains(' ') || words() || math::is_answer(line))).then_some(line).and_then(filled)
 }
 
 /// The content of the last complete formula: `$..$`, `$$..$$`, `\(..\)`, `\[..\]`.

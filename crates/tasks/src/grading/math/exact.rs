@@ -109,7 +109,7 @@ pub(super) fn power(
     if bits.saturating_mul(u64::from(exponent.unsigned_abs())) > 2 * BITS {
         return Err(Stop::OverBudget("a power is too large"));
     }
-    budget.spend(u64::from(exponent.unsigned_abs().ilog2().max(1)) * (1 + bits / 16))?;
+    budget.spend(u64::from((exponent.unsigned_abs() | 1).ilog2() + 1) * (1 + bits / 16))?;
     sized(base.pow(exponent), budget).map(Some)
 }
 
@@ -251,6 +251,8 @@ mod tests {
             ("12,345.6", "61728/5"),
             ("2 - -3", "5"),
             ("0^0", "1"),
+            ("9^0", "1"),
+            ("9^{9^0}", "9"),
             ("10^{100}/10^{99}", "10"),
         ] {
             assert_eq!(exact(text).unwrap().as_deref(), Some(expected), "{text}");

@@ -18,12 +18,13 @@ mod poly;
 mod relation;
 mod scalar;
 mod shapes;
+mod spelling;
 mod token;
 mod units;
 
 /// Compares an answer with the gold answer.
 pub(super) fn compare(gold: &str, answer: &str) -> Judged {
-    let (gold, answer) = (token::in_ascii(gold), token::in_ascii(answer));
+    let (gold, answer) = (spelling::in_ascii(gold), spelling::in_ascii(answer));
     let (gold, answer) = (clean(&gold), clean(&answer));
     if gold == answer {
         return Judged::of(true);
@@ -51,7 +52,7 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judged {
 
 /// Whether a text can be read as an answer, and has more to it than words.
 pub(super) fn is_answer(text: &str) -> bool {
-    let text = token::in_ascii(text);
+    let text = spelling::in_ascii(text);
     let read = read(clean(&text), true, &mut Budget::new());
     read.is_ok_and(|reading| !reading.node.any(&|node| matches!(node, Node::Words(_))))
 }
@@ -96,7 +97,7 @@ fn clean(text: &str) -> &str {
     let mut text = text.trim();
     text = text.strip_prefix("\\displaystyle").map_or(text, str::trim_start);
     loop {
-        let pairs = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")];
+        let pairs = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")];
         let inside = pairs.into_iter().find_map(|(open, close)| {
             let inside = text.strip_prefix(open)?.strip_suffix(close)?;
             (!inside.contains(close)).then_some(inside)

@@ -30,26 +30,36 @@ const UNITS: &[&[&str]] = &[
     &["percent"],
     &["unit", "units"],
     &["mph"],
+    &["am", "AM"],
+    &["pm", "PM"],
     &["per"],
     &["square", "sq"],
     &["cubic", "cu"],
 ];
+
+/// What parts the unit of a rate.
+const PER: &str = "per";
 
 /// Whether a word of two letters or more is a unit (a single letter may be a variable).
 pub(super) fn is_unit(word: &str) -> bool {
     word.len() > 1 && UNITS.iter().any(|names| names.contains(&word))
 }
 
-/// Whether two units are known and differ: feet are no inches, but "apples" may go unsaid.
+/// Whether two units are known and differ: feet are no inches, but "apples" may go unsaid, and so may "per ounce".
 pub(super) fn differ(a: &str, b: &str) -> bool {
-    matches!((known(a), known(b)), (Some(a), Some(b)) if a != b)
+    let (Some(a), Some(b)) = (known(a), known(b)) else { return false };
+    match (a.split_once(PER), b.split_once(PER)) {
+        (Some((a, _)), None) => a != b,
+        (None, Some((b, _))) => a != b,
+        _ => a != b,
+    }
 }
 
 /// What a unit measures in, spelt in one way; nothing where it has words that are no unit.
 fn known(text: &str) -> Option<String> {
     let (mut out, mut power) = (String::new(), String::new());
-    let text = text.replace('^', " ^").replace('/', " per ");
-    for word in text.split([' ', '.', '{', '}', '\\']).filter(|word| !word.is_empty()) {
+    let text = text.replace('^', " ^").replace('/', " per ").replace('.', "");
+    for word in text.split([' ', '~', '{', '}', '\\']).filter(|word| !word.is_empty()) {
         match word {
             "square" | "sq" => power.push_str("^2"),
             "cubic" | "cu" => power.push_str("^3"),

@@ -63,7 +63,7 @@ impl<'a> Parser<'a, '_> {
                 Token::Char('^') if any => {
                     self.advance();
                     let power = self.script()?;
-                    units.push_str(&format!("^{}", super::label(&power)));
+                    units.push_str(&format!("^{}", super::script::label(&power)));
                     continue;
                 }
                 Token::Char('/') if any => {
