@@ -293,6 +293,7 @@ impl<'a> Parser<'a, '_> {
                     | "rfloor"
                     | "rceil"
                     | "circ"
+                    | "mid"
             ),
             _ => false,
         })

@@ -59,7 +59,7 @@ pub(super) fn usual(name: &str) -> Token<'_> {
     Token::Command(match name {
         "cdot" | "times" | "ast" | "cdotp" => return Token::Char('*'),
         "div" => return Token::Char('/'),
-        "lvert" | "rvert" | "vert" | "mid" => return Token::Char('|'),
+        "lvert" | "rvert" | "vert" => return Token::Char('|'),
         "lbrack" => return Token::Char('['),
         "rbrack" => return Token::Char(']'),
         "lparen" => return Token::Char('('),

@@ -66,12 +66,15 @@ impl Parser<'_, '_> {
         Ok(if items.len() == 1 { items.remove(0) } else { Node::Set(items) })
     }
 
-    /// `\{..\}`.
+    /// `\{..\}`, and the relation in `\{x \mid ..\}`.
     fn set(&mut self) -> Result<Node, Stop> {
         self.enclosed(|parser| {
-            let items = if parser.peek()? == Token::Command("}") { Vec::new() } else { parser.items()? };
-            parser.expect(Token::Command("}"))?;
-            Ok(Node::Set(items))
+            let end = Token::Command("}");
+            let items = if parser.peek()? == end { Vec::new() } else { parser.items()? };
+            let relation = parser.eat(&Token::Command("mid"))?;
+            let set = if relation { parser.item()? } else { Node::Set(items) };
+            parser.expect(end)?;
+            Ok(set)
         })
     }
 
@@ -171,9 +174,26 @@ impl Parser<'_, '_> {
             "pi" => Node::Constant(Constant::Pi),
             "infty" => Node::Constant(Constant::Infinity),
             "emptyset" => Node::Set(Vec::new()),
+            "angle" => self.angle()?,
             _ if SYMBOLS.contains(&name) => Node::Symbol(name.into()),
             _ => return Err(unexpected(&seen)),
         })
+    }
+
+    /// An angle, named by its points in their order.
+    fn angle(&mut self) -> Result<Node, Stop> {
+        let points = match self.peek()? {
+            Token::Word(points) => {
+                self.advance();
+                points
+            }
+            Token::Char('{') => {
+                self.peeked = None;
+                self.lexer.braced().unwrap_or_default().trim()
+            }
+            _ => "",
+        };
+        Ok(Node::Symbol(format!("angle {points}")))
     }
 
     /// What follows `\sqrt`: an index in square brackets, and the radicand.

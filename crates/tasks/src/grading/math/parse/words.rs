@@ -56,7 +56,12 @@ impl<'a> Parser<'a, '_> {
         let mut any = false;
         loop {
             match self.peek()? {
-                Token::Text(word) if !self.separates(word) => units.push_str(word),
+                Token::Text(word) if !self.separates(word) => {
+                    if offers_more(word) {
+                        return Err(Stop::Unreadable("words behind a value that offer another".into()));
+                    }
+                    units.push_str(word);
+                }
                 Token::Word(word) if !self.separates(word) && (is_unit(word) || is_noise(word)) => {
                     units.push_str(word)
                 }
@@ -86,6 +91,13 @@ impl<'a> Parser<'a, '_> {
             any = true;
         }
     }
+}
+
+/// Whether the words behind a value have other answers among them ("or 6"), or take it back.
+fn offers_more(text: &str) -> bool {
+    let word = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "or" | "and" | "not" | "either");
+    text.contains(|next: char| next.is_ascii_digit())
+        || text.split(|next: char| !next.is_alphanumeric()).any(word)
 }
 
 /// Whether a word behind a value says nothing that could be an expression.
