@@ -32,6 +32,15 @@ pub enum TaskError {
         /// What was found and what was expected.
         message: String,
     },
+    /// A name that is no [`crate::grading::AnswerKind`].
+    #[error(
+        "task {name:?}: expected one of {}, or choice:N with 2 to 26 options",
+        crate::grading::AnswerKind::NAMES.join(", ")
+    )]
+    UnknownAnswerKind {
+        /// The name.
+        name: String,
+    },
     /// A data set without a single problem.
     #[error("{}: no problem in it; expected at least one row", path.display())]
     Empty {

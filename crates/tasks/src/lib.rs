@@ -56,12 +56,12 @@ pub enum Verdict {
     Wrong,
     /// No final answer could be read.
     Unparseable,
-    /// Reading or comparing the answer would have taken too long.
+    /// Reading or comparing the answer would have taken too much work.
     OverBudget,
 }
 
 impl Verdict {
-    /// As records spell it.
+    /// As it is written in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Correct => "correct",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use thinktune_tasks::grading::AnswerKind;
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Print the log-prob of each id given those before it, and the likeliest alternatives
     Logprobs(LogprobsArgs),
+    /// Grade answers: JSON lines in, JSON lines out
+    Grade(GradeArgs),
     /// Write the data and the model files of the miniature that the demo runs
     Homework(HomeworkArgs),
     /// Measure training steps, decoding and matrix products on this machine
@@ -215,6 +218,19 @@ pub struct LogprobsArgs {
     /// Print {"ids": [..], "logprobs": [null, ..], "top": [..]}
     #[arg(long)]
     pub json: bool,
+}
+
+/// `thinktune grade`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads lines {\"gold\": \"..\", \"answer\": \"..\"} from stdin, where the answer is a whole response or an answer \
+by itself, and writes one line {\"verdict\": \"..\", \"extracted\": .., \"reason\": ..} for each, in the same order. \
+Verdicts: correct, wrong, unparseable, over_budget."
+)]
+pub struct GradeArgs {
+    /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
+    #[arg(long, value_name = "NAME", default_value = "math")]
+    pub task: AnswerKind,
 }
 
 /// `thinktune homework`.

@@ -48,6 +48,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Eval(args) => commands::eval::run(args, cli.common),
         Command::Generate(args) => commands::generate::run(args, cli.common),
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
+        Command::Grade(args) => commands::grade::run(args),
         Command::Homework(args) => commands::homework::run(args),
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),

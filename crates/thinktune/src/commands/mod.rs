@@ -6,6 +6,7 @@ pub mod demo;
 pub mod dry_run;
 pub mod eval;
 pub mod generate;
+pub mod grade;
 pub mod homework;
 pub mod logprobs;
 pub mod settings;
