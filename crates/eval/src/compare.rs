@@ -140,13 +140,15 @@ impl Comparison {
 
 /// Answers to each question.
 type ByQuestion<'a> = BTreeMap<u32, Vec<&'a AnswerRecord>>;
+/// Answers to one question.
+type Answers<'a> = &'a [&'a AnswerRecord];
 
 /// Both sides' answers to the questions both have.
 fn pairs<'a>(
     benchmark: &str,
     of_a: &'a ByQuestion<'_>,
     of_b: &'a ByQuestion<'_>,
-) -> Result<Vec<(&'a [&'a AnswerRecord], &'a [&'a AnswerRecord])>, EvalError> {
+) -> Result<Vec<(Answers<'a>, Answers<'a>)>, EvalError> {
     let mut pairs = Vec::new();
     for (question, a) in of_a {
         let Some(b) = of_b.get(question) else { continue };
