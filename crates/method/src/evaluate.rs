@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use thinktune_model::surface::{Completion, Generate, GenerateProgress, Prompt, SampleKey, Sampling, stream};
 use thinktune_runlog::event::EvalMetrics;
-use thinktune_tasks::{Question, Verdict, first_attempt, grade, reflects};
+use thinktune_tasks::grading::grade;
+use thinktune_tasks::{Question, Verdict, first_attempt, reflects};
 
 use crate::error::MethodError;
 use crate::language::Language;
@@ -17,6 +18,8 @@ use crate::settings::Ask;
 /// Questions held out, and how they are asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exam {
+    /// Its name, where a run has several.
+    pub name: String,
     /// The questions.
     pub questions: Vec<Question>,
     /// How they are put.
@@ -109,8 +112,9 @@ fn answer(question: &Question, sample: usize, made: &Completion, language: &dyn 
         question: question.index,
         sample,
         tokens: made.tokens.len(),
-        outcome: Outcome::of(&text, ended(&made.tokens, language.stop()), &question.gold),
-        first_attempt_right: grade(first_attempt(&text), &question.gold).verdict == Verdict::Correct,
+        outcome: Outcome::of_kind(question.kind, &text, ended(&made.tokens, language.stop()), &question.gold),
+        first_attempt_right: grade(question.kind, &question.gold, first_attempt(&text)).verdict
+            == Verdict::Correct,
         reflects: reflects(&text),
         text,
     }
@@ -128,6 +132,7 @@ fn summary(answers: &[Answer], exam: &Exam, step: u32) -> EvalMetrics {
         share(&of, |answer| answer.outcome.is_right())
     };
     EvalMetrics {
+        set: exam.name.clone(),
         step: step.into(),
         questions: exam.questions.len() as u64,
         samples: exam.samples as u64,
@@ -176,6 +181,7 @@ mod tests {
 
     fn exam(questions: u32, samples: usize) -> Exam {
         Exam {
+            name: String::new(),
             questions: testing::sums(questions),
             ask: Ask::default(),
             samples,

@@ -6,7 +6,7 @@ use std::path::Path;
 use thinktune_model::ModelError;
 use thinktune_model::surface::GenerateProgress;
 use thinktune_runlog::Checkpoint;
-use thinktune_runlog::event::{SftMetrics, StepMetrics, StepTimings};
+use thinktune_runlog::event::{EvalMetrics, SftMetrics, StepMetrics, StepTimings};
 
 /// A part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Phase {
     Train,
     /// Logs and checkpoints are written.
     Write,
+    /// Held-out questions are asked.
+    Evaluate,
 }
 
 /// Tokens each phase of a step worked on.
@@ -32,6 +34,8 @@ pub struct PhaseTokens {
     pub help: u64,
     /// In the sequences forwarded and backwarded, prompts included.
     pub train: u64,
+    /// Sampled in answers to held-out questions.
+    pub evaluate: u64,
 }
 
 /// A run's spectator. Every method has a default that does nothing.
@@ -53,6 +57,11 @@ pub trait Observer {
 
     /// A step of ThinkTuning or GRPO is done and in the log.
     fn step(&mut self, metrics: &StepMetrics) {
+        let _ = metrics;
+    }
+
+    /// A held-out set was evaluated, and is in the log.
+    fn evaluated(&mut self, metrics: &EvalMetrics) {
         let _ = metrics;
     }
 

@@ -113,6 +113,7 @@ pub fn phase_tokens(step: &Step) -> PhaseTokens {
         act: rows.map(|row| row.guided.attempt.tokens.len() as u64).sum(),
         help: step.help.teacher_tokens as u64,
         train: step.train.sequence_tokens as u64,
+        evaluate: 0,
     }
 }
 
@@ -129,7 +130,7 @@ pub fn rollout_records(step: &Step, settings: &RlSettings) -> Vec<RolloutRecord>
         authors: author_runs(row.guided.tokens.iter().map(|token| token.author)),
         ended: row.outcome.ended,
         guided: row.guided.is_guided(),
-        verdict: verdict_word(row.outcome.grade.verdict).into(),
+        verdict: row.outcome.grade.verdict.name().into(),
         extracted: row.outcome.grade.extracted.clone(),
         reward: row.reward,
         advantage: row.advantage,
@@ -151,19 +152,11 @@ fn guidance_record(row: &Scored) -> Option<GuidanceRecord> {
     };
     Some(GuidanceRecord {
         attempt: row.guided.attempt.text.clone(),
-        attempt_verdict: verdict_word(row.attempt_outcome.grade.verdict).into(),
+        attempt_verdict: row.attempt_outcome.grade.verdict.name().into(),
         feedback: reply.clone(),
         opinion,
         rejected,
     })
-}
-
-fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Correct => "correct",
-        Verdict::Wrong => "wrong",
-        Verdict::Unparseable => "unparseable",
-    }
 }
 
 /// Share of the items for which something holds; NaN where there are none.

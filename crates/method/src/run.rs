@@ -9,9 +9,10 @@ use thinktune_runlog::RunFolder;
 
 use crate::act::questions::Questions;
 use crate::error::MethodError;
-use crate::observer::{Observer, Phase};
+use crate::evaluate::{Exam, evaluate};
+use crate::observer::{Observer, Phase, PhaseTokens};
 use crate::record::{phase_tokens, rollout_records, step_metrics};
-use crate::settings::{Checked, RlSettings, SettingError};
+use crate::settings::{Checked, RlSettings, RunSettings, SettingError};
 use crate::step::{Classroom, Step, step};
 
 /// How a run ended.
@@ -30,7 +31,8 @@ pub enum RunEnd {
 }
 
 /// Runs ThinkTuning, or GRPO where gamma is 0, from the folder's last checkpoint until all steps are done or the
-/// observer interrupts. Everything of a step is logged before its checkpoint is written.
+/// observer interrupts. Everything of a step is logged before its checkpoint is written. Where the settings say so,
+/// the student sits the exams before the first step, every so many steps, and after the last.
 ///
 /// # Errors
 /// Settings without the teacher or reference they need, guidance that never reaches the loss, a loss that is not
@@ -39,12 +41,16 @@ pub fn run_rl(
     room: &mut Classroom<'_>,
     questions: &Questions,
     settings: &Checked<RlSettings>,
+    exams: &[Exam],
     folder: &mut RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<RunEnd, MethodError> {
     check_room(room, settings)?;
     let (done, mut state) = load_checkpoint::<RunState>(room.student, folder)?.unwrap_or_default();
     let steps = settings.run.steps;
+    if done == 0 {
+        sit_exams(room, exams, settings, 0, folder, observer)?;
+    }
     for number in done + 1..=steps {
         let made = step(room, questions, number, settings, observer)?;
         observer.phase(number, Phase::Write);
@@ -52,7 +58,9 @@ pub fn run_rl(
         state.updates = metrics.updates_total;
         folder.write_rollouts(number.into(), &rollout_records(&made, settings))?;
         folder.append_metrics(&metrics)?;
-        if let Some(timings) = observer.timings(number, phase_tokens(&made)) {
+        let evaluate = sit_exams(room, exams, settings, number, folder, observer)?;
+        let tokens = PhaseTokens { evaluate, ..phase_tokens(&made) };
+        if let Some(timings) = observer.timings(number, tokens) {
             folder.append_timings(&timings)?;
         }
         observer.step(&metrics);
@@ -66,6 +74,29 @@ pub fn run_rl(
         }
     }
     Ok(RunEnd::Done { steps })
+}
+
+/// Evaluates the student, where that is due after step `number`; how many tokens it sampled.
+fn sit_exams(
+    room: &mut Classroom<'_>,
+    exams: &[Exam],
+    settings: &RlSettings,
+    number: u32,
+    folder: &mut RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<u64, MethodError> {
+    let RunSettings { steps, eval_every, .. } = settings.run;
+    let due = eval_every.is_some_and(|every| number.is_multiple_of(every) || number == steps);
+    let mut tokens = 0;
+    for exam in exams.iter().filter(|_| due) {
+        observer.phase(number, Phase::Evaluate);
+        let mut progress = |progress| observer.sampling(progress);
+        let found = evaluate(room.student, room.language, exam, number, &mut progress)?;
+        folder.append_evaluation(&found.metrics)?;
+        observer.evaluated(&found.metrics);
+        tokens += found.answers.iter().map(|answer| answer.tokens as u64).sum::<u64>();
+    }
+    Ok(tokens)
 }
 
 /// What the loop carries from step to step, beside the student.
@@ -152,16 +183,29 @@ mod tests {
     use super::*;
     use crate::help::teacher::Teacher;
     use crate::observer::Silent;
-    use crate::settings::{Aggregation, LowConfidence, RewardSettings};
+    use crate::settings::{Aggregation, Ask, LowConfidence, RewardSettings};
     use crate::testing::{self, Bigram, Chars, ScriptedTeacher, Stopper};
     use std::path::Path;
     use thinktune_model::surface::Score;
     use thinktune_runlog::event::StepMetrics;
-    use thinktune_runlog::{read_metrics, read_rollouts};
+    use thinktune_runlog::{read_evaluations, read_metrics, read_rollouts};
 
     /// A student that answers `\boxed{0}`, `\boxed{2}` or rubbish, and sometimes does not end.
     fn student() -> Bigram {
         Bigram::writing(&["\\boxed{0}", "\\boxed{2}", "x"], 9.0)
+    }
+
+    fn exam(name: &str, questions: u32, temperature: f32) -> Exam {
+        Exam {
+            name: name.into(),
+            questions: testing::sums(questions),
+            ask: Ask::default(),
+            samples: 2,
+            temperature,
+            max_response_tokens: 20,
+            phrase: None,
+            seed: 11,
+        }
     }
 
     fn train_with(
@@ -177,7 +221,8 @@ mod tests {
         let teacher = teacher.map(|teacher| teacher as &mut dyn Teacher);
         let mut room = Classroom { student, language: &Chars, teacher, reference };
         let mut folder = testing::run_folder(dir);
-        run_rl(&mut room, &questions, &Checked::new(settings).unwrap(), &mut folder, observer)
+        let exams = [exam("easy", 4, 0.0), exam("hard", 3, 1.0)];
+        run_rl(&mut room, &questions, &Checked::new(settings).unwrap(), &exams, &mut folder, observer)
     }
 
     fn train(student: &mut Bigram, settings: RlSettings, dir: &Path, observer: &mut dyn Observer) -> RunEnd {
@@ -252,6 +297,40 @@ mod tests {
             }));
             assert!(dead.is_err());
             train(&mut student(), testing::rl_settings(), parts.path(), &mut Silent);
+            assert_eq!(testing::folder_bytes(whole.path()), testing::folder_bytes(parts.path()), "{steps}");
+        }
+    }
+
+    /// Held-out sets are evaluated on time, with settings of their own, change nothing of the training, and survive a
+    /// kill and a resume like every other log.
+    #[test]
+    fn exams_are_sat_on_time_and_resume_to_the_same_bytes() {
+        let settings = || {
+            let mut settings = testing::rl_settings();
+            settings.run.eval_every = Some(4);
+            settings
+        };
+        let (plain, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut without, mut with) = (student(), student());
+        train(&mut without, testing::rl_settings(), plain.path(), &mut Silent);
+        train(&mut with, settings(), whole.path(), &mut Silent);
+        assert!(same_bits(&without, &with));
+        assert!(!plain.path().join("evaluations.jsonl").exists());
+        let found = read_evaluations(whole.path()).unwrap().records;
+        let places: Vec<(u64, &str)> = found.iter().map(|line| (line.step, line.set.as_str())).collect();
+        let expected = [0, 4, 6].map(|step| [(step, "easy"), (step, "hard")]).concat();
+        assert_eq!(places, expected);
+        assert_eq!((found[0].questions, found[0].samples, found[1].questions), (4, 2, 3));
+        assert_ne!(found[5].response_tokens_mean, found[1].response_tokens_mean, "another student by then");
+
+        for steps in [1, 3, 5] {
+            let parts = tempfile::tempdir().unwrap();
+            let mut killed = testing::Killer::after(steps);
+            let dead = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                train(&mut student(), settings(), parts.path(), &mut killed)
+            }));
+            assert!(dead.is_err());
+            train(&mut student(), settings(), parts.path(), &mut Silent);
             assert_eq!(testing::folder_bytes(whole.path()), testing::folder_bytes(parts.path()), "{steps}");
         }
     }

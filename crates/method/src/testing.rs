@@ -12,7 +12,7 @@ use thinktune_model::surface::{
 use thinktune_model::{Message, Role};
 use thinktune_runlog::event::{SftMetrics, StepMetrics};
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity};
-use thinktune_tasks::{Question, Verdict};
+use thinktune_tasks::{AnswerKind, Question, Verdict};
 
 use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
@@ -277,6 +277,7 @@ pub fn sums(count: u32) -> Vec<Question> {
         text: format!("{index}+{index}=?"),
         gold: (2 * index).to_string(),
         solution: Some(format!("\\boxed{{{}}}", 2 * index)),
+        kind: AnswerKind::Boxed,
     };
     (0..count).map(question).collect()
 }
@@ -342,7 +343,13 @@ pub fn rl_settings() -> RlSettings {
         loss: loss(),
         optimizer: optimizer(),
         mini_batch_questions: 2,
-        run: RunSettings { steps: 6, checkpoint_every: 2, log_logprobs: true, check_logprobs: true },
+        run: RunSettings {
+            steps: 6,
+            checkpoint_every: 2,
+            eval_every: None,
+            log_logprobs: true,
+            check_logprobs: true,
+        },
     }
 }
 

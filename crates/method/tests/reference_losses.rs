@@ -23,7 +23,7 @@ use thinktune_model::surface::{
 };
 use thinktune_model::{LocalModel, Message, ModelError};
 use thinktune_runlog::event::Author;
-use thinktune_tasks::Question;
+use thinktune_tasks::{AnswerKind, Question};
 
 #[test]
 fn losses_and_their_derivatives_agree() {
@@ -156,8 +156,13 @@ fn groups(reference: &Reference, case: &Case, loss: &LossCase) -> Vec<Group<Scor
                 author: if *guided && i > response.len() / 2 { Author::Teacher } else { Author::Student },
                 old_logprob: old.next().copied(),
             });
-            let question =
-                Question { index: index as u32, text: String::new(), gold: String::new(), solution: None };
+            let question = Question {
+                index: index as u32,
+                text: String::new(),
+                gold: String::new(),
+                solution: None,
+                kind: AnswerKind::Boxed,
+            };
             let asked = Asked { question, prompt: prompt.into() };
             Group { asked: Arc::new(asked), rows: vec![scored(tokens.collect(), *advantage, *guided)] }
         })
@@ -237,7 +242,13 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             grad_clip: f64::from(adamw.max_grad_norm),
         },
         mini_batch_questions: questions,
-        run: RunSettings { steps: 10, checkpoint_every: 10, log_logprobs: false, check_logprobs: false },
+        run: RunSettings {
+            steps: 10,
+            checkpoint_every: 10,
+            eval_every: None,
+            log_logprobs: false,
+            check_logprobs: false,
+        },
     }
 }
 

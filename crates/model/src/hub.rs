@@ -1,4 +1,5 @@
-//! A model by name: a directory, or `org/name` on the model hub, downloaded once into the shared cache.
+//! A model by name: a directory, or `org/name` on the model hub, downloaded once into the shared cache; and files of
+//! the hub's data sets.
 //!
 //! The cache is the one other programs of the hub use, so what they downloaded is found here and the reverse.
 //! A revision that is complete in the cache is used as it is, without asking the network: the same
@@ -55,7 +56,37 @@ pub fn resolve_with(
             "`{revision}` is not a revision: expected a branch, tag or commit"
         )));
     }
-    Download::new(model, revision, settings)?.run()
+    Download::new(RepoType::Model, model, revision, settings)?.run()
+}
+
+/// A file of a data set: the hub's `file` of `repo` at `revision` (`main` by default), downloaded where the cache
+/// lacks it. `offline` forbids the network, as `HF_HUB_OFFLINE` does.
+///
+/// # Errors
+/// A data set or file that is unknown, gated, or not cached while offline; a transfer that fails.
+pub fn dataset_file(
+    repo: &str,
+    file: &str,
+    revision: Option<&str>,
+    offline: bool,
+) -> Result<PathBuf, ModelError> {
+    let settings = HubSettings::from_env();
+    let settings = HubSettings { offline: offline || settings.offline, ..settings };
+    dataset_file_with(repo, file, revision, &settings)
+}
+
+/// [`dataset_file`] with settings given instead of read from the environment.
+///
+/// # Errors
+/// As [`dataset_file`].
+pub fn dataset_file_with(
+    repo: &str,
+    file: &str,
+    revision: Option<&str>,
+    settings: &HubSettings,
+) -> Result<PathBuf, ModelError> {
+    let revision = revision.unwrap_or("main");
+    Download::new(RepoType::Dataset, repo, revision, settings)?.need(file, revision)
 }
 
 /// `org/name` of letters, digits, `-`, `_`, `.`; what begins with a dot is a path.
@@ -94,8 +125,9 @@ enum Answer {
     Absent,
 }
 
-/// One model being brought into the cache.
+/// One model, or file of a data set, being brought into the cache.
 struct Download<'a> {
+    kind: RepoType,
     model: &'a str,
     revision: &'a str,
     settings: &'a HubSettings,
@@ -104,12 +136,17 @@ struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    fn new(model: &'a str, revision: &'a str, settings: &'a HubSettings) -> Result<Self, ModelError> {
+    fn new(
+        kind: RepoType,
+        model: &'a str,
+        revision: &'a str,
+        settings: &'a HubSettings,
+    ) -> Result<Self, ModelError> {
         let cache =
             std::path::absolute(&settings.cache).map_err(|error| ModelError::io(&settings.cache, error))?;
-        let folder = cache.join(Repo::model(model.to_owned()).folder_name());
+        let folder = cache.join(Repo::new(model.to_owned(), kind).folder_name());
         let api = if settings.offline { None } else { Some(client(&cache, settings)?) };
-        Ok(Self { model, revision, settings, folder, api })
+        Ok(Self { kind, model, revision, settings, folder, api })
     }
 
     /// Every file from one commit: the one the revision stands for when the first is fetched.
@@ -151,7 +188,7 @@ impl<'a> Download<'a> {
         let Some(api) = &self.api else {
             return self.not_cached(file, revision);
         };
-        let repo = Repo::with_revision(self.model.to_owned(), RepoType::Model, revision.to_owned());
+        let repo = Repo::with_revision(self.model.to_owned(), self.kind, revision.to_owned());
         let repo = api.repo(repo);
         let answer = match repo.download(file) {
             Err(error) if cannot_resume(&error) => {
@@ -190,9 +227,10 @@ impl<'a> Download<'a> {
         }
         Err(ModelError::Download(format!(
             "{}: {file} is not in the cache ({}) and the network is switched off; \
-             run once without the offline switch (HF_HUB_OFFLINE), or give the path of a model directory",
+             run once without the offline switch (HF_HUB_OFFLINE), or give the path of {}",
             self.name(),
-            self.folder.display()
+            self.folder.display(),
+            self.local()
         )))
     }
 
@@ -204,18 +242,36 @@ impl<'a> Download<'a> {
     }
 
     fn name(&self) -> String {
+        let kind = if self.is_model() { "" } else { "data set " };
         if self.revision == "main" {
-            self.model.to_owned()
+            format!("{kind}{}", self.model)
         } else {
-            format!("{} at {}", self.model, self.revision)
+            format!("{kind}{} at {}", self.model, self.revision)
         }
     }
 
+    fn is_model(&self) -> bool {
+        matches!(self.kind, RepoType::Model)
+    }
+
+    /// What may be named instead.
+    fn local(&self) -> &'static str {
+        if self.is_model() { "a model directory" } else { "a folder of data" }
+    }
+
+    /// Its page on the hub.
+    fn page(&self) -> String {
+        let folder = if self.is_model() { "" } else { "datasets/" };
+        format!("{}/{folder}{}", self.settings.endpoint, self.model)
+    }
+
     fn lacks(&self, file: &str) -> ModelError {
-        ModelError::Download(format!(
-            "{}: the hub's copy has no {file}; only models with tokenizer.json and safetensors weights can be used",
-            self.name()
-        ))
+        let expected = if self.is_model() {
+            "only models with tokenizer.json and safetensors weights can be used"
+        } else {
+            "it may have been moved there; download the data yourself and give the path of their folder"
+        };
+        ModelError::Download(format!("{}: the hub's copy has no {file}; {expected}", self.name()))
     }
 
     fn failure(&self, file: &str, error: &ApiError) -> ModelError {
@@ -224,11 +280,12 @@ impl<'a> Download<'a> {
         let message = match status(error) {
             Some(401 | 403) => self.refused(error),
             Some(404) if code(error) == "RevisionNotFound" => {
-                format!("{name}: {endpoint} has the model, but no revision `{}`", self.revision)
+                format!("{name}: {endpoint} has it, but no revision `{}`", self.revision)
             }
             Some(404) => {
                 format!(
-                    "{name}: not found on {endpoint}, and there is no directory of that name; check the spelling"
+                    "{name}: not found on {endpoint}, and there is no directory of that name; check the spelling, or give the path of {}",
+                    self.local()
                 )
             }
             Some(429) => format!("{name}: {endpoint} asks to slow down (429); try again in some minutes"),
@@ -236,9 +293,10 @@ impl<'a> Download<'a> {
                 format!("{name}: {endpoint} answered {other} when asked for {file}; try again later")
             }
             None if is_unreachable(error) => format!(
-                "{name}: there is no directory of that name, and the program cannot reach {endpoint} ({}); check the network or HF_ENDPOINT, give the path of a model \
-                 directory, or set HF_HUB_OFFLINE=1 to use what the cache holds",
-                cause(error)
+                "{name}: there is no directory of that name, and the program cannot reach {endpoint} ({}); check the network or HF_ENDPOINT, give the path of {}, \
+                 or set HF_HUB_OFFLINE=1 to use what the cache holds",
+                cause(error),
+                self.local()
             ),
             None if matches!(error, ApiError::LockAcquisition(_)) => {
                 format!("{name}: another process is downloading {file}; run the same command when it is done")
@@ -252,10 +310,10 @@ impl<'a> Download<'a> {
     }
 
     fn refused(&self, error: &ApiError) -> String {
-        let (name, model, endpoint) = (self.name(), self.model, &self.settings.endpoint);
+        let (name, page, endpoint) = (self.name(), self.page(), &self.settings.endpoint);
         match (&self.settings.token, code(error).as_str()) {
             (_, "GatedRepo") => format!(
-                "{name}: access is restricted; accept its terms at {endpoint}/{model}, then set HF_TOKEN to a token \
+                "{name}: access is restricted; accept its terms at {page}, then set HF_TOKEN to a token \
                  of that account (made under {endpoint}/settings/tokens)"
             ),
             (Some(_), _) => format!(

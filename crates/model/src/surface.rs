@@ -37,6 +37,10 @@ pub mod stream {
     pub const GENERATE: u32 = 5;
     /// Random initial weights.
     pub const INIT: u32 = 6;
+    /// Benchmarks.
+    pub const BENCHMARK: u32 = 7;
+    /// Resampling of results.
+    pub const BOOTSTRAP: u32 = 8;
 }
 
 /// One prompt, to be completed once per key. The prompt is prefilled once for all its samples, and

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use thinktune_model::hub::{HubSettings, resolve_with};
+use thinktune_model::hub::{HubSettings, dataset_file_with, resolve_with};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -71,9 +71,15 @@ fn serve(
     let range = headers.get("range").map_or("", String::as_str);
     let target = request.split(' ').nth(1).unwrap_or_default().to_owned();
     requests.lock().unwrap().push(format!("{target} {range} {token}"));
-    let name = ["org/tiny/resolve/main", &format!("org/tiny/resolve/{COMMIT}"), "elsewhere"]
-        .into_iter()
-        .find_map(|folder| target.strip_prefix(&format!("/{folder}/")));
+    let name = [
+        "org/tiny/resolve/main",
+        &format!("org/tiny/resolve/{COMMIT}"),
+        "datasets/org/tiny/resolve/main",
+        "datasets/org/tiny/resolve/refs%2Fconvert%2Fparquet",
+        "elsewhere",
+    ]
+    .into_iter()
+    .find_map(|folder| target.strip_prefix(&format!("/{folder}/")));
     let mut files = files.lock().unwrap();
     match name.map(|name| files.get_mut(name)) {
         None => refuse(
@@ -448,4 +454,38 @@ fn the_environment_is_read_as_the_hubs_tools_read_it() {
     assert_eq!(from(&[("HF_HOME", at), ("HF_TOKEN", " hf_env ")]).token.as_deref(), Some("hf_env"));
     let other = home.path().join("other");
     assert_eq!(from(&[("HF_TOKEN_PATH", other.to_str().unwrap())]).token.as_deref(), Some("hf_other"));
+}
+
+#[test]
+fn a_file_of_a_data_set_is_downloaded_once() {
+    let (hub, cache) = (
+        Hub::start([("main/test.parquet", text("rows")), ("gated", Reply::Refuse(403, "GatedRepo"))]),
+        cache(),
+    );
+    let online = settings(&hub.endpoint, &cache);
+    let offline = HubSettings { offline: true, ..online.clone() };
+    let fetch = |file: &str, revision, settings: &HubSettings| {
+        dataset_file_with("org/tiny", file, revision, settings).map_err(|error| error.to_string())
+    };
+    let missing = fetch("main/test.parquet", None, &offline).unwrap_err();
+    assert!(missing.contains("data set org/tiny") && missing.contains("a folder of data"), "{missing}");
+    let path = fetch("main/test.parquet", None, &online).unwrap();
+    assert!(
+        path.ends_with(format!("datasets--org--tiny/snapshots/{COMMIT}/main/test.parquet")),
+        "{}",
+        path.display()
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "rows");
+    hub.requests();
+    assert_eq!(fetch("main/test.parquet", None, &online).unwrap(), path);
+    assert_eq!(fetch("main/test.parquet", None, &offline).unwrap(), path);
+    assert_eq!(hub.requests(), Vec::<String>::new());
+
+    let converted = Some("refs/convert/parquet");
+    assert_eq!(fetch("main/test.parquet", converted, &online).unwrap(), path);
+    assert_eq!(fetch("main/test.parquet", converted, &offline).unwrap(), path);
+    let refused = fetch("gated", None, &online).unwrap_err();
+    assert!(refused.contains("/datasets/org/tiny, then set HF_TOKEN"), "{refused}");
+    let absent = fetch("absent.csv", None, &online).unwrap_err();
+    assert!(absent.contains("the hub's copy has no absent.csv"), "{absent}");
 }

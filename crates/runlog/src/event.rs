@@ -163,6 +163,9 @@ pub struct SftMetrics {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalMetrics {
+    /// The held-out set, where a run has named ones.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub set: String,
     /// Training step after which the student was evaluated; 0 before the first.
     pub step: u64,
     /// Held-out questions asked.
@@ -234,6 +237,9 @@ pub struct StepTimings {
     pub train: PhaseTiming,
     /// Writing rollouts of this step; checkpoints are written after this line.
     pub write: PhaseTiming,
+    /// Evaluating on held-out sets; of the first step, also before it.
+    #[serde(default)]
+    pub evaluate: PhaseTiming,
     /// Seconds of the whole step.
     pub total_seconds: f64,
 }

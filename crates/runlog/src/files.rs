@@ -21,7 +21,10 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 }
 
 /// Replaces a file's content in one step: readers see the old bytes or the new ones.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+///
+/// # Errors
+/// The file cannot be written; what was there is intact.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let tmp = beside(path);
     let write = || -> io::Result<()> {
         let mut file = File::create(&tmp)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
-use crate::event::{RolloutRecord, StepTimings};
+use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
 use crate::resume::{check_identity, length_of, rewind};
@@ -17,6 +17,7 @@ use crate::{Provenance, RunError};
 pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const PROVENANCE: &str = "provenance.json";
 pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
 pub(crate) const TIMINGS: &str = "timings.jsonl";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -49,11 +50,13 @@ pub struct Opened {
 pub struct RunFolder {
     dir: PathBuf,
     metrics: JsonLog,
+    /// Only where something was evaluated.
+    evaluations: Option<JsonLog>,
     timings: JsonLog,
     resume_from: Option<Checkpoint>,
     keep: usize,
     /// Held locked for as long as this process writes.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl RunFolder {
@@ -66,7 +69,7 @@ impl RunFolder {
     pub fn open(dir: &Path, identity: &RunIdentity<'_>) -> Result<Opened, RunError> {
         create_dir(dir)?;
         refuse_foreign(dir)?;
-        let lock = lock(dir)?;
+        let lock = FolderLock::take(dir)?;
         remove_leftovers(dir)?;
         let mut notices = Vec::new();
         let resume_from = if dir.join(CONFIG).exists() && holds_work(dir)? {
@@ -85,6 +88,7 @@ impl RunFolder {
         let log = |name: &str| JsonLog::open(dir.join(name));
         let folder = Self {
             metrics: log(METRICS)?,
+            evaluations: if dir.join(EVALUATIONS).exists() { Some(log(EVALUATIONS)?) } else { None },
             timings: log(TIMINGS)?,
             dir: dir.to_path_buf(),
             resume_from,
@@ -116,6 +120,18 @@ impl RunFolder {
     /// The line cannot be written.
     pub fn append_metrics(&mut self, metrics: &impl Serialize) -> Result<(), RunError> {
         self.metrics.append(metrics)
+    }
+
+    /// Appends a line to `evaluations.jsonl`.
+    ///
+    /// # Errors
+    /// The line cannot be written.
+    pub fn append_evaluation(&mut self, metrics: &EvalMetrics) -> Result<(), RunError> {
+        let log = match self.evaluations.take() {
+            Some(log) => log,
+            None => JsonLog::open(self.dir.join(EVALUATIONS))?,
+        };
+        self.evaluations.insert(log).append(metrics)
     }
 
     /// Appends a line to `timings.jsonl`.
@@ -194,10 +210,15 @@ impl RunFolder {
         manifest.verify(&dir).ok().map(|()| dir)
     }
 
-    /// Syncs the log that equal runs share byte for byte, and returns its length.
+    /// Syncs the logs that equal runs share byte for byte, and returns their lengths.
     fn log_lengths(&self) -> Result<BTreeMap<String, u64>, RunError> {
-        self.metrics.sync()?;
-        Ok(BTreeMap::from([(METRICS.to_string(), self.metrics.len()?)]))
+        let logs = [(METRICS, Some(&self.metrics)), (EVALUATIONS, self.evaluations.as_ref())];
+        let mut lengths = BTreeMap::new();
+        for (name, log) in logs.into_iter().filter_map(|(name, log)| Some((name, log?))) {
+            log.sync()?;
+            lengths.insert(name.to_string(), log.len()?);
+        }
+        Ok(lengths)
     }
 }
 
@@ -213,8 +234,25 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
 /// Whether a step was written: a run that failed before its first one binds nobody.
 fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
+        || length_of(&dir.join(EVALUATIONS)) > 0
         || !names(&dir.join(ROLLOUTS))?.is_empty()
         || !names(&dir.join(CHECKPOINTS))?.is_empty())
+}
+
+/// A folder held by this process alone, until it is dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the folder, which exists.
+    ///
+    /// # Errors
+    /// Another process holds it.
+    pub fn take(dir: &Path) -> Result<Self, RunError> {
+        Ok(Self { _file: lock(dir)? })
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, RunError> {

@@ -11,13 +11,16 @@ use crate::RunError;
 
 /// An append-only log.
 #[derive(Debug)]
-pub(crate) struct JsonLog {
+pub struct JsonLog {
     path: PathBuf,
     file: File,
 }
 
 impl JsonLog {
     /// Opens a log for appending, creating it where it does not exist.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
     pub fn open(path: PathBuf) -> Result<Self, RunError> {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         match file {
@@ -26,19 +29,40 @@ impl JsonLog {
         }
     }
 
+    /// Opens a log to go on with: its complete lines are read, and what a killed writer left of an incomplete one is
+    /// cut off.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or a complete line is not a `T`.
+    pub fn resume<T: DeserializeOwned>(path: PathBuf) -> Result<(Self, Vec<T>), RunError> {
+        let lines = JsonLines::read(&path)?;
+        if lines.torn {
+            let bytes = read_or_empty(&path)?;
+            let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            truncate(&path, complete as u64)?;
+        }
+        Ok((Self::open(path)?, lines.records))
+    }
+
     /// Appends one line in a single write.
+    ///
+    /// # Errors
+    /// The line cannot be written.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), RunError> {
         let line = to_line(record, &self.path)?;
         self.file.write_all(&line).map_err(|e| RunError::io("write", &self.path, e))
     }
 
     /// Makes what was appended durable.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
     pub fn sync(&self) -> Result<(), RunError> {
         self.file.sync_data().map_err(|e| RunError::io("write", &self.path, e))
     }
 
     /// Bytes in the log.
-    pub fn len(&self) -> Result<u64, RunError> {
+    pub(crate) fn len(&self) -> Result<u64, RunError> {
         Ok(self.file.metadata().map_err(|e| RunError::io("read", &self.path, e))?.len())
     }
 }

@@ -5,6 +5,7 @@
 //!   config.toml                resolved configuration; a folder of another configuration is refused
 //!   provenance.json            version, hashes, date: the facts about where the run came from
 //!   metrics.jsonl              one line per step                    (event::StepMetrics or SftMetrics)
+//!   evaluations.jsonl          one line per held-out set evaluated  (event::EvalMetrics)
 //!   timings.jsonl              wall clock, one line per step        (event::StepTimings)
 //!   rollouts/step_000001.jsonl one line per response of the step    (event::RolloutRecord)
 //!   checkpoints/step_000010/   weights, optimizer, state.json, MANIFEST.json with checksums
@@ -30,10 +31,11 @@ mod resume;
 
 pub use checkpoint::Checkpoint;
 pub use error::RunError;
-pub use folder::{Opened, RunFolder, RunIdentity};
-pub use jsonl::JsonLines;
+pub use files::write_atomic;
+pub use folder::{FolderLock, Opened, RunFolder, RunIdentity};
+pub use jsonl::{JsonLines, JsonLog};
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
-    checkpoints, latest_checkpoint, read_config, read_metrics, read_provenance, read_rollouts,
-    read_sft_metrics, read_timings, rollout_steps,
+    checkpoints, latest_checkpoint, read_config, read_evaluations, read_metrics, read_provenance,
+    read_rollouts, read_sft_metrics, read_timings, rollout_steps,
 };

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{self, Checkpoint, name_of, step_of};
-use crate::event::{RolloutRecord, SftMetrics, StepMetrics, StepTimings};
+use crate::event::{EvalMetrics, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
 use crate::files::{names, read_text};
-use crate::folder::{CHECKPOINTS, CONFIG, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS};
+use crate::folder::{CHECKPOINTS, CONFIG, EVALUATIONS, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS};
 use crate::{JsonLines, Provenance, RunError};
 
 fn lines<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<JsonLines<T>, RunError> {
@@ -20,6 +20,14 @@ fn lines<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<JsonLines<T>, Ru
 /// A complete line that is not a record, named by its number. A torn last line is no error.
 pub fn read_metrics(dir: &Path) -> Result<JsonLines<StepMetrics>, RunError> {
     lines(dir, METRICS)
+}
+
+/// Evaluations on held-out sets during a run.
+///
+/// # Errors
+/// As [`read_metrics`].
+pub fn read_evaluations(dir: &Path) -> Result<JsonLines<EvalMetrics>, RunError> {
+    lines(dir, EVALUATIONS)
 }
 
 /// Metrics of an SFT run, one record per update.

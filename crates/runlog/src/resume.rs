@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
 use crate::error::ConfigDifference;
 use crate::files::{names, read_text, remove_leftovers, write_atomic};
-use crate::folder::{CHECKPOINTS, CONFIG, LATEST, METRICS, ROLLOUTS, RunIdentity, TIMINGS};
+use crate::folder::{CHECKPOINTS, CONFIG, EVALUATIONS, LATEST, METRICS, ROLLOUTS, RunIdentity, TIMINGS};
 use crate::{RunError, jsonl};
 
 /// Ending of a checkpoint that was found damaged and put out of the way.
@@ -67,15 +67,17 @@ pub(crate) fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Che
     }
     let found = newest_intact(dir, notices)?;
     let step = found.as_ref().map_or(0, |(checkpoint, _)| checkpoint.step);
-    let metrics = dir.join(METRICS);
-    let length = match &found {
-        Some((_, manifest)) => {
-            let written = manifest.logs.get(METRICS).copied().unwrap_or(0);
-            if length_of(&metrics) < written { jsonl::length_through(&metrics, step)? } else { written }
-        }
-        None => 0,
-    };
-    jsonl::truncate(&metrics, length)?;
+    for name in [METRICS, EVALUATIONS] {
+        let log = dir.join(name);
+        let length = match &found {
+            Some((_, manifest)) => {
+                let written = manifest.logs.get(name).copied().unwrap_or(0);
+                if length_of(&log) < written { jsonl::length_through(&log, step)? } else { written }
+            }
+            None => 0,
+        };
+        jsonl::truncate(&log, length)?;
+    }
     let timings = dir.join(TIMINGS);
     let length = if found.is_some() { jsonl::length_through(&timings, step)? } else { 0 };
     jsonl::truncate(&timings, length)?;

@@ -24,8 +24,25 @@ pub enum TaskError {
         /// What was found and what was expected.
         message: String,
     },
+    /// A data set that is not what it should be as a whole.
+    #[error("{}: {message}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A name that is no [`crate::grading::AnswerKind`].
+    #[error(
+        "task {name:?}: expected one of {}, or choice:N with 2 to 26 options",
+        crate::grading::AnswerKind::NAMES.join(", ")
+    )]
+    UnknownAnswerKind {
+        /// The name.
+        name: String,
+    },
     /// A data set without a single problem.
-    #[error("{}: no problem in it; expected one JSON object per line", path.display())]
+    #[error("{}: no problem in it; expected at least one row", path.display())]
     Empty {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,30 @@ pub fn final_answer(response: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The boxes of a response.
+pub(crate) enum Found {
+    /// There is none.
+    Nothing,
+    /// The last one is never closed.
+    Unclosed,
+    /// Nothing is in the last one.
+    Empty,
+    /// Start and end of each completed content, in the order of the text.
+    Answers(Vec<(usize, usize)>),
+}
+
+/// Every completed box of a response; what [`final_answer`] gives is the last of them.
+pub(crate) fn boxed_answers(response: &str) -> Found {
+    let mut boxes = boxes(response);
+    boxes.sort_by_key(|found| found.start);
+    match boxes.last() {
+        None => Found::Nothing,
+        Some(Content { end: None, .. }) => Found::Unclosed,
+        Some(&Content { start, end: Some(end) }) if response[start..end].trim().is_empty() => Found::Empty,
+        Some(_) => Found::Answers(boxes.iter().filter_map(|found| Some((found.start, found.end?))).collect()),
+    }
+}
+
 /// Where the first completed box of a response ends: the byte after its closing brace.
 pub(crate) fn end_of_first_box(response: &str) -> Option<usize> {
     boxes(response).into_iter().filter_map(|found| found.end).min().map(|end| end + 1)

@@ -1,8 +1,8 @@
-//! Is the final answer right? Numbers are compared as exact fractions, anything else as text.
-//! (Symbolic answers - sets, intervals, expressions - belong here, beside [`equal`].)
+//! Is the final answer right? The training reward: the content of the last box, numbers compared as exact
+//! fractions, anything else as text. [`crate::grading`] has the benchmarks' ways.
 
-use crate::number::{Rational, bare};
-use crate::{Grade, Verdict, final_answer};
+use crate::Grade;
+use crate::grading::{self, AnswerKind};
 
 /// Grades a response against the gold answer by the content of its last box.
 ///
@@ -13,30 +13,14 @@ use crate::{Grade, Verdict, final_answer};
 /// assert_eq!(grade("twelve", "12").verdict, Verdict::Unparseable);
 /// ```
 pub fn grade(response: &str, gold: &str) -> Grade {
-    let Some(answer) = final_answer(response) else {
-        return Grade { verdict: Verdict::Unparseable, extracted: None };
-    };
-    let verdict = if equal(answer, gold) { Verdict::Correct } else { Verdict::Wrong };
-    Grade { verdict, extracted: Some(answer.to_string()) }
-}
-
-/// Whether two answers say the same.
-fn equal(answer: &str, gold: &str) -> bool {
-    match (Rational::parse(answer), Rational::parse(gold)) {
-        (Some(answer), Some(gold)) => answer == gold,
-        (None, None) => text(answer) == text(gold),
-        _ => false,
-    }
-}
-
-/// An answer as text: bare, without spaces and thousands separators, in lower case.
-fn text(answer: &str) -> String {
-    bare(answer).replace([' ', ','], "").to_lowercase()
+    let grading = grading::grade(AnswerKind::Boxed, gold, response);
+    Grade { verdict: grading.verdict, extracted: grading.extracted }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Verdict;
 
     fn verdict(response: &str, gold: &str) -> Verdict {
         grade(response, gold).verdict

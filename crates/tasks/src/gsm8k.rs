@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
-use crate::{Question, TaskError};
+use crate::{AnswerKind, Question, TaskError, rows};
 
 /// Reads a GSM8K file. The gold answer is what follows `####`; the solution is the text before it,
 /// without the calculator marks `<<3+4=7>>`, followed by the gold answer in a box.
@@ -14,32 +12,11 @@ use crate::{Question, TaskError};
 /// A file that cannot be read, a line that is not JSON or lacks a field or `####` (file and line are
 /// named), a file without problems. Blank lines are skipped.
 pub fn load_gsm8k(path: impl AsRef<Path>) -> Result<Vec<Question>, TaskError> {
-    let path = path.as_ref();
-    let text = std::fs::read_to_string(path).map_err(|source| TaskError::io(path, source))?;
-    let mut questions = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let question = parse(line, questions.len() as u32).map_err(|message| TaskError::BadLine {
-            path: path.to_path_buf(),
-            line: number + 1,
-            message,
-        })?;
-        questions.push(question);
-    }
-    if questions.is_empty() {
-        return Err(TaskError::Empty { path: path.to_path_buf() });
-    }
-    Ok(questions)
+    rows::read(path.as_ref(), |row, index| question_of(row.text("question")?, row.text("answer")?, index))
 }
 
-/// One line of the file, or what is wrong with it.
-fn parse(line: &str, index: u32) -> Result<Question, String> {
-    let row: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-    let field = |name: &str| match row.get(name) {
-        Some(Value::String(text)) => Ok(text.as_str()),
-        Some(other) => Err(format!("field `{name}` is {other}, expected a string")),
-        None => Err(format!("lacks field `{name}`")),
-    };
-    let (text, answer) = (field("question")?, field("answer")?);
+/// One problem with its worked answer, or what is wrong with it.
+pub(crate) fn question_of(text: &str, answer: &str, index: u32) -> Result<Question, String> {
     let (worked, gold) =
         answer.rsplit_once("####").ok_or("field `answer` has no `####` before the final answer")?;
     let gold = gold.trim();
@@ -47,7 +24,13 @@ fn parse(line: &str, index: u32) -> Result<Question, String> {
         return Err("nothing follows `####` in field `answer`".into());
     }
     let solution = format!("{}\n\\boxed{{{gold}}}", without_marks(worked).trim());
-    Ok(Question { index, text: text.to_string(), gold: gold.to_string(), solution: Some(solution) })
+    Ok(Question {
+        index,
+        text: text.to_string(),
+        gold: gold.to_string(),
+        solution: Some(solution),
+        kind: AnswerKind::Boxed,
+    })
 }
 
 /// Removes calculator marks `<<...>>`; an unclosed one stays.
@@ -93,7 +76,7 @@ mod tests {
             (r#"{"question":3,"answer":"a"}"#, "line 2: field `question` is 3, expected a string"),
             (r#"{"question":"q","answer":"7"}"#, "line 2: field `answer` has no `####`"),
             (r#"{"question":"q","answer":"7\n#### "}"#, "line 2: nothing follows `####`"),
-            ("[]", "line 2: lacks field `question`"),
+            ("[]", "line 2: [] where an object was expected"),
         ] {
             let error = load(&format!("{{\"question\":\"q\",\"answer\":\"#### 1\"}}\n{line}\n")).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

@@ -14,16 +14,22 @@ use serde::{Deserialize, Serialize};
 pub use error::TaskError;
 pub use extract::final_answer;
 pub use grade::grade;
+pub use grading::AnswerKind;
 pub use gsm8k::load_gsm8k;
 pub use reflection::{first_attempt, reflects};
 
 mod error;
 mod extract;
 mod grade;
+pub mod grading;
 mod gsm8k;
 pub mod homework;
 mod number;
 mod reflection;
+
+pub mod benchmarks;
+pub mod markers;
+pub mod rows;
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +42,8 @@ pub struct Question {
     pub gold: String,
     /// The reference solution, where the data set has one (SFT trains on it).
     pub solution: Option<String>,
+    /// How its answer is found and compared.
+    pub kind: AnswerKind,
 }
 
 /// What the grader says of a response.
@@ -48,6 +56,20 @@ pub enum Verdict {
     Wrong,
     /// No final answer could be read.
     Unparseable,
+    /// Reading or comparing the answer would have taken too much work.
+    OverBudget,
+}
+
+impl Verdict {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Correct => "correct",
+            Self::Wrong => "wrong",
+            Self::Unparseable => "unparseable",
+            Self::OverBudget => "over_budget",
+        }
+    }
 }
 
 /// A verdict and the answer it rests on.

@@ -16,6 +16,11 @@ impl Rational {
         if negative { magnitude.negated() } else { Some(magnitude) }
     }
 
+    /// Whether nothing is left over.
+    pub(crate) fn is_integer(self) -> bool {
+        self.denominator == 1
+    }
+
     fn new(numerator: i128, denominator: i128) -> Option<Self> {
         if denominator == 0 {
             return None;

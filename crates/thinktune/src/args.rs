@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use thinktune_tasks::grading::AnswerKind;
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
 #[derive(Debug, Parser)]
@@ -38,10 +39,16 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train a model as a configuration file says
     Train(TrainArgs),
+    /// Put benchmarks to a model: sampled answers, graded, in a table
+    Eval(EvalArgs),
+    /// Compare two evaluations of the same questions: accuracy, length, reflection
+    Compare(CompareArgs),
     /// Sample completions from a model
     Generate(GenerateArgs),
     /// Print the log-prob of each id given those before it, and the likeliest alternatives
     Logprobs(LogprobsArgs),
+    /// Grade answers: JSON lines in, JSON lines out
+    Grade(GradeArgs),
     /// Write the data and the model files of the miniature that the demo runs
     Homework(HomeworkArgs),
     /// Measure training steps, decoding and matrix products on this machine
@@ -82,6 +89,74 @@ pub struct TrainArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Model folder, run folder, or org/name on the Hugging Face hub
+    pub model: String,
+    /// Benchmarks, separated by commas; an unknown one gets the list, `all` is all
+    #[arg(long, value_delimiter = ',', required = true, value_name = "NAME,...")]
+    pub benchmarks: Vec<String>,
+    /// Ways of prompting, separated by commas: zero-shot, self-verify, self-correct, s1, or `all`
+    #[arg(long, value_delimiter = ',', default_value = "zero-shot", value_name = "NAME,...")]
+    pub methods: Vec<String>,
+    /// Samples of each question
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub samples: u32,
+    /// Divides the logits; 0 is greedy [default: 0 with one sample, else 1]
+    #[arg(long, allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// Only the first N questions of each benchmark
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Longest answer of a turn, in tokens [default: 1024; homework 96]
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// Tokens that s1 makes the model think for [default: twice the longest answer, 2048]
+    #[arg(long, value_name = "N")]
+    pub budget: Option<usize>,
+    /// Folder of benchmark data, as DIR/gsm8k/test.jsonl (also .parquet, .csv, .json) or DIR/openai/gsm8k/...
+    /// [default: $THINKTUNE_DATA, else the Hugging Face hub]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Folder for the answers and tables; an evaluation there is gone on with
+    /// [default: eval/ in a run folder, else runs/eval-NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The date chat templates are told
+    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    pub date: String,
+    /// Precision of the computation
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// Lay the paper's accuracies beside ours
+    #[arg(long, conflicts_with = "json")]
+    pub paper: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Folder of an evaluation, or a run folder that holds one
+    #[arg(value_name = "RUN_A")]
+    pub a: PathBuf,
+    /// The one compared with it, of the same questions
+    #[arg(value_name = "RUN_B")]
+    pub b: PathBuf,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -143,6 +218,19 @@ pub struct LogprobsArgs {
     /// Print {"ids": [..], "logprobs": [null, ..], "top": [..]}
     #[arg(long)]
     pub json: bool,
+}
+
+/// `thinktune grade`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads lines {\"gold\": \"..\", \"answer\": \"..\"} from stdin, where the answer is a whole response or an answer \
+by itself, and writes one line {\"verdict\": \"..\", \"extracted\": .., \"reason\": ..} for each, in the same order. \
+Verdicts: correct, wrong, unparseable, over_budget."
+)]
+pub struct GradeArgs {
+    /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
+    #[arg(long, value_name = "NAME", default_value = "math")]
+    pub task: AnswerKind,
 }
 
 /// `thinktune homework`.

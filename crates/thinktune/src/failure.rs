@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use thinktune_eval::EvalError;
 use thinktune_method::error::MethodError;
 use thinktune_method::settings::SettingError;
 use thinktune_runlog::RunError;
@@ -49,6 +50,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<ConfigError>()
             || cause.is::<SettingError>()
             || matches!(cause.downcast_ref(), Some(MethodError::Setting(_)))
+            || matches!(cause.downcast_ref(), Some(EvalError::Setting(_) | EvalError::OtherEvaluation { .. }))
             || matches!(
                 cause.downcast_ref(),
                 Some(RunError::OtherConfig { .. } | RunError::NotARunFolder(_) | RunError::OtherInput { .. })

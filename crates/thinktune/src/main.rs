@@ -44,8 +44,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Demo(args) => commands::demo::run(args, cli.common),
         Command::Train(args) => commands::train::run(args, cli.common),
+        Command::Compare(args) => commands::compare::run(args),
+        Command::Eval(args) => commands::eval::run(args, cli.common),
         Command::Generate(args) => commands::generate::run(args, cli.common),
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
+        Command::Grade(args) => commands::grade::run(args),
         Command::Homework(args) => commands::homework::run(args),
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),

@@ -10,7 +10,7 @@ use thinktune_method::observer::{Observer, Phase, PhaseTokens};
 use thinktune_model::surface::GenerateProgress;
 use thinktune_model::{Dtype, ModelError, copy_config, copy_side_files};
 use thinktune_runlog::Checkpoint;
-use thinktune_runlog::event::{PhaseTiming, SftMetrics, StepMetrics, StepTimings};
+use thinktune_runlog::event::{EvalMetrics, PhaseTiming, SftMetrics, StepMetrics, StepTimings};
 
 use crate::interrupt;
 use crate::plan::{Job, Plan};
@@ -98,6 +98,7 @@ impl Observer for Progress {
             Phase::Reward => "grading",
             Phase::Train => "training",
             Phase::Write => "writing",
+            Phase::Evaluate => "evaluating",
         };
         self.during(what);
     }
@@ -131,6 +132,23 @@ impl Observer for Progress {
             summary.push_str(&format!("  phrase {:.1} %", 100.0 * metrics.phrase_rate));
         }
         self.step_done(metrics.step, summary);
+    }
+
+    fn evaluated(&mut self, metrics: &EvalMetrics) {
+        let EvalMetrics { set, step, accuracy, accuracy_stderr, truncated, .. } = metrics;
+        let error = if accuracy_stderr.is_finite() { *accuracy_stderr } else { 0.0 };
+        let text = format!(
+            "{} held-out {set} after step {step}: accuracy {:.1} ± {:.1} %, truncated {:.1} %",
+            self.label,
+            100.0 * accuracy,
+            100.0 * error,
+            100.0 * truncated
+        );
+        if self.lines {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
     }
 
     fn sft_step(&mut self, metrics: &SftMetrics) {
@@ -173,12 +191,12 @@ impl Observer for Progress {
 struct Clock {
     step_began: Instant,
     current: Option<(Phase, Instant)>,
-    seconds: [f64; 5],
+    seconds: [f64; 6],
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { step_began: Instant::now(), current: None, seconds: [0.0; 5] }
+        Self { step_began: Instant::now(), current: None, seconds: [0.0; 6] }
     }
 
     fn begin(&mut self, phase: Phase) {
@@ -203,6 +221,7 @@ impl Clock {
             reward: of(Phase::Reward, 0),
             train: of(Phase::Train, tokens.train),
             write: of(Phase::Write, 0),
+            evaluate: of(Phase::Evaluate, tokens.evaluate),
             total_seconds: self.step_began.elapsed().as_secs_f64(),
         };
         *self = Self::new();

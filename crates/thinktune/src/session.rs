@@ -13,7 +13,7 @@ use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
 
 use crate::config::Init;
 use crate::failure::Interrupted;
-use crate::plan::Plan;
+use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::work::Work;
 
@@ -112,6 +112,13 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
     if let Some(path) = &plan.data.path {
         inputs.insert("data".into(), fingerprint(path, |_| true)?);
     }
+    if let Job::Rl(rl) = &plan.job {
+        for (index, set) in rl.held_out.iter().enumerate() {
+            if let Some(path) = &set.path {
+                inputs.insert(format!("held_out[{index}]"), fingerprint(path, |_| true)?);
+            }
+        }
+    }
     if let Some(dir) = work.teacher_dir() {
         inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);
     }
@@ -127,7 +134,7 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
 }
 
 /// What a model folder is read for: weights, configuration, tokenizer, chat template.
-fn is_model_file(name: &str) -> bool {
+pub fn is_model_file(name: &str) -> bool {
     !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
 }
 

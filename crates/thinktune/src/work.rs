@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use thinktune_method::act::questions::Questions;
+use thinktune_method::evaluate::Exam;
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, Teacher};
 use thinktune_method::observer::Observer;
 use thinktune_method::run::{RunEnd, run_rl};
-use thinktune_method::settings::{RlSettings, SettingError};
+use thinktune_method::settings::{Ask, RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
 use thinktune_model::surface::Score;
 use thinktune_model::{Codec, FrozenModel, LocalModel};
 use thinktune_runlog::RunFolder;
+use thinktune_tasks::benchmarks::Source;
 use thinktune_tasks::homework::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 
 use crate::config::Task;
+use crate::plan::held_out::HeldOut;
 use crate::plan::{DataPlan, Job, Plan, RlPlan};
 use crate::progress::Progress;
 use crate::session::Student;
@@ -30,6 +33,8 @@ pub enum Work {
         questions: Questions,
         /// The teacher's folder, where it is another model than the initial student.
         teacher: Option<PathBuf>,
+        /// What the student is evaluated on.
+        exams: Vec<Exam>,
     },
     /// Supervised fine-tuning.
     Sft(Vec<Sequence>),
@@ -49,7 +54,8 @@ impl Work {
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.codec)?;
                 check_context(&questions, &rl.settings, student)?;
-                Ok(Self::Rl { questions, teacher })
+                let exams = rl.held_out.iter().map(|set| exam(set, plan)).collect::<anyhow::Result<_>>()?;
+                Ok(Self::Rl { questions, teacher, exams })
             }
         }
     }
@@ -78,9 +84,9 @@ impl Work {
             (Self::Sft(sequences), Job::Sft(settings)) => {
                 Ok(run_sft(model, sequences, settings, folder, progress)?)
             }
-            (Self::Rl { questions, teacher }, Job::Rl(rl)) => {
+            (Self::Rl { questions, teacher, exams }, Job::Rl(rl)) => {
                 let run = RlRun { plan, rl, student, teacher };
-                run.run(&questions, model, folder, progress)
+                run.run(&questions, &exams, model, folder, progress)
             }
             _ => unreachable!("`load` follows the plan's job"),
         }
@@ -98,6 +104,7 @@ impl RlRun<'_> {
     fn run(
         self,
         questions: &Questions,
+        exams: &[Exam],
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
@@ -123,7 +130,7 @@ impl RlRun<'_> {
             teacher: teacher.as_mut().map(|teacher| teacher as &mut dyn Teacher),
             reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
         };
-        Ok(run_rl(&mut room, questions, settings, folder, progress)?)
+        Ok(run_rl(&mut room, questions, settings, exams, folder, progress)?)
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
@@ -189,6 +196,27 @@ fn notice_if_crowded(
 
 fn same_folder(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A held-out set with its questions, put as the benchmark puts them.
+fn exam(set: &HeldOut, plan: &Plan) -> anyhow::Result<Exam> {
+    let HeldOut { benchmark, limit, samples, temperature, max_tokens, .. } = *set;
+    let mut questions = match (&benchmark.source, &set.path) {
+        (Source::Generated(generate), _) => generate(plan.seed, limit),
+        (Source::Rows { .. }, Some(path)) => benchmark.load(path, plan.seed)?,
+        (Source::Rows { .. }, None) => Vec::new(),
+    };
+    questions.truncate(limit);
+    Ok(Exam {
+        name: benchmark.name.into(),
+        questions,
+        ask: Ask { system: plan.data.ask.system.clone(), suffix: benchmark.suffix.into() },
+        samples,
+        temperature,
+        max_response_tokens: max_tokens,
+        phrase: None,
+        seed: plan.seed,
+    })
 }
 
 /// Questions of a plan.

@@ -1,6 +1,6 @@
 //! The outcome: 1 for a response that ended properly with a correct final answer, else 0.
 
-use thinktune_tasks::{Grade, Verdict, grade};
+use thinktune_tasks::{AnswerKind, Grade, Verdict, grade, grading};
 
 /// What a text is worth.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,12 @@ impl Outcome {
     /// Grades a text.
     pub fn of(text: &str, ended: bool, gold: &str) -> Self {
         Self { grade: grade(text, gold), ended }
+    }
+
+    /// Grades a text as answers of a kind are.
+    pub fn of_kind(kind: AnswerKind, text: &str, ended: bool, gold: &str) -> Self {
+        let grading = grading::grade(kind, gold, text);
+        Self { grade: Grade { verdict: grading.verdict, extracted: grading.extracted }, ended }
     }
 
     /// Whether it ended properly with a correct final answer.

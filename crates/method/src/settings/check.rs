@@ -29,6 +29,7 @@ impl Check for RlSettings {
             "at least 2: GRPO compares the attempts of a group with each other",
         )?;
         ensure(self.run.steps > 0, "run.steps", self.run.steps, "at least 1")?;
+        ensure(self.run.eval_every != Some(0), "run.eval_every", 0, "at least 1")?;
         ensure_every(self.run.checkpoint_every)
     }
 }
@@ -220,6 +221,7 @@ mod tests {
             ("optimizer.mini_batch_questions = 0", |s| s.mini_batch_questions = 0),
             ("run.steps = 0", |s| s.run.steps = 0),
             ("run.checkpoint_every = 0", |s| s.run.checkpoint_every = 0),
+            ("run.eval_every = 0", |s| s.run.eval_every = Some(0)),
         ];
         for (expected, change) in cases {
             let message = refused(change);

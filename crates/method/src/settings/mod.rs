@@ -304,6 +304,8 @@ pub struct RunSettings {
     pub steps: u32,
     /// Steps between checkpoints; the last step always gets one.
     pub checkpoint_every: u32,
+    /// Steps between evaluations on held-out sets, which also take place before the first step and after the last.
+    pub eval_every: Option<u32>,
     /// Write each token's log-prob into the rollouts.
     pub log_logprobs: bool,
     /// Compute every log-prob of the sampler a second time and fail unless the bits are equal.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::dice::Dice;
 use super::language::attempt;
 use super::problem::{Problem, Split};
-use crate::Question;
+use crate::{AnswerKind, Question};
 
 /// `count` different questions of one side. A longer list begins with the shorter one of the same seed.
 /// The solution is the plain right answer.
@@ -29,6 +29,7 @@ pub fn questions(seed: u64, split: Split, count: usize) -> Vec<Question> {
                 text,
                 gold: problem.answer().to_string(),
                 solution,
+                kind: AnswerKind::Boxed,
             });
         }
     }

@@ -1,9 +1,12 @@
 //! One file per command.
 
 pub mod bench;
+pub mod compare;
 pub mod demo;
 pub mod dry_run;
+pub mod eval;
 pub mod generate;
+pub mod grade;
 pub mod homework;
 pub mod logprobs;
 pub mod settings;

@@ -151,6 +151,7 @@ section!(
         loss: Loss,
         optimizer: Optimizer,
         run: Run,
+        held_out: Vec<HeldOut>,
         sft: Sft,
     }
 );
@@ -227,9 +228,21 @@ section!(
     Run {
         steps: u32,
         checkpoint_every: u32,
+        eval_every: u32,
         keep_checkpoints: usize,
         log_logprobs: bool,
         check_logprobs: bool,
+    }
+);
+section!(
+    /// One of `[[held_out]]`.
+    HeldOut {
+        benchmark: String,
+        path: String,
+        limit: usize,
+        samples: usize,
+        temperature: f32,
+        max_tokens: usize,
     }
 );
 section!(

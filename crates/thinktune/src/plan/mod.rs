@@ -1,5 +1,6 @@
 //! From what was typed to what will be done: every default filled in, every value judged, before anything is loaded.
 
+pub mod held_out;
 pub mod rl;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use thinktune_model::Precision;
 use crate::config::{self, Config, Init, Method, Task};
 use crate::failure::UsageError;
 use crate::place::{self, Place};
+use held_out::HeldOut;
 
 /// A run, checked.
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ pub struct RlPlan {
     pub settings: Checked<RlSettings>,
     /// Who helps, and how it is asked; GRPO has nobody.
     pub help: Option<Help>,
+    /// What the student is evaluated on as it learns.
+    pub held_out: Vec<HeldOut>,
 }
 
 /// Who helps.
@@ -127,6 +131,8 @@ fn drop_unused_sections(c: &mut Config, method: Method, notices: &mut Vec<String
             ("guidance", c.guidance.is_some()),
             ("reward", c.reward.is_some()),
             ("loss", c.loss.is_some()),
+            ("held_out", c.held_out.is_some()),
+            ("run.eval_every", run.eval_every.is_some()),
             ("optimizer.mini_batch_questions", optimizer.mini_batch_questions.is_some()),
             ("run.steps", run.steps.is_some()),
             ("run.log_logprobs", run.log_logprobs.is_some()),

@@ -28,6 +28,7 @@ pub fn resolve_rl(c: &mut Config, method: Method, seed: u64, ask: Ask) -> anyhow
     let run = RunSettings {
         steps: required(run.steps, "run.steps", "how many training steps to make")?,
         checkpoint_every: *run.checkpoint_every.get_or_insert(10),
+        eval_every: run.eval_every,
         log_logprobs: *run.log_logprobs.get_or_insert(false),
         check_logprobs: *run.check_logprobs.get_or_insert(false),
     };
@@ -35,7 +36,8 @@ pub fn resolve_rl(c: &mut Config, method: Method, seed: u64, ask: Ask) -> anyhow
         RlSettings { seed, ask, rollout, guidance, reward, loss, optimizer, mini_batch_questions, run };
     let settings = Checked::new(settings)?;
     let help = if help_wanted { Some(resolve_help(c)?) } else { None };
-    Ok(RlPlan { settings, help })
+    let held_out = super::held_out::resolve(c, settings.rollout.max_response_tokens)?;
+    Ok(RlPlan { settings, help, held_out })
 }
 
 fn resolve_rollout(c: &mut Config) -> RolloutSettings {

@@ -7,7 +7,7 @@ use thinktune_method::rollout::Asked;
 use thinktune_method::settings::RlSettings;
 use thinktune_model::surface::{SampleKey, stream};
 use thinktune_model::{Codec, LocalModel, ModelSpec, Params, rng};
-use thinktune_tasks::{Question, load_gsm8k};
+use thinktune_tasks::{AnswerKind, Question, load_gsm8k};
 
 use crate::args::BenchArgs;
 use crate::failure::UsageError;
@@ -106,8 +106,13 @@ impl Source {
             Self::Data(ref questions) => questions.of_step(step),
             Self::Invented { seed, count, length, vocab } => (0..count)
                 .map(|index| {
-                    let question =
-                        Question { index, text: String::new(), gold: String::new(), solution: None };
+                    let question = Question {
+                        index,
+                        text: String::new(),
+                        gold: String::new(),
+                        solution: None,
+                        kind: AnswerKind::Boxed,
+                    };
                     let prompt = tokens(seed, vocab, SampleKey { step, question: index, ..KEY }, length);
                     Arc::new(Asked { question, prompt: prompt.into() })
                 })

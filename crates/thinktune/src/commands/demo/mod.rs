@@ -70,6 +70,7 @@ impl Demo<'_> {
         let settings = &rl.settings;
         let count = if self.args.quick { HELD_OUT.1 } else { HELD_OUT.0 };
         let exam = Exam {
+            name: String::new(),
             questions: homework::questions(self.args.seed, Split::HeldOut, count),
             ask: settings.ask.clone(),
             samples: 1,

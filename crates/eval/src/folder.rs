@@ -1,0 +1,192 @@
+//! The evaluation folder.
+//!
+//! ```text
+//! DIR/
+//!   evaluation.json                  model, settings, checksums: a folder of another evaluation is refused
+//!   answers/gsm8k.zero-shot.jsonl    every answer, one per line, in the order of the questions
+//!   timings.jsonl                    wall clock
+//!   results.md, .csv, .json          what it comes to
+//! ```
+//!
+//! Answers only grow. A process killed at any moment leaves complete lines and at most one torn one, which the next
+//! cuts off; the lines it adds are those the killed one would have written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thinktune_runlog::{FolderLock, JsonLines, JsonLog, write_atomic};
+
+use crate::EvalError;
+use crate::record::{AnswerRecord, Timing};
+
+const IDENTITY: &str = "evaluation.json";
+const ANSWERS: &str = "answers";
+const TIMINGS: &str = "timings.jsonl";
+
+/// What an evaluation is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The model as the user named it; not compared.
+    pub model: String,
+    /// SHA-256 of the model's files.
+    pub model_sha256: String,
+    /// Everything else that answers depend on, as text.
+    pub settings: BTreeMap<String, String>,
+    /// SHA-256 of each benchmark's data.
+    pub benchmarks: BTreeMap<String, String>,
+}
+
+/// A folder held by this process.
+#[derive(Debug)]
+pub struct EvalFolder {
+    dir: PathBuf,
+    identity: Identity,
+    _lock: FolderLock,
+}
+
+impl EvalFolder {
+    /// Creates the folder, or goes on with the evaluation in it. Benchmarks may be added to an evaluation.
+    ///
+    /// # Errors
+    /// The folder is in use, holds the answers of another model or of other settings or data, or cannot be written.
+    pub fn open(dir: &Path, identity: Identity) -> Result<Self, EvalError> {
+        let answers = dir.join(ANSWERS);
+        std::fs::create_dir_all(&answers).map_err(|error| EvalError::BadFolder {
+            path: answers,
+            message: format!("cannot be created: {error}"),
+        })?;
+        let lock = FolderLock::take(dir)?;
+        let path = dir.join(IDENTITY);
+        let mut identity = identity;
+        if path.exists() {
+            let found = read_identity(dir)?;
+            let differences = differences(&found, &identity);
+            if !differences.is_empty() {
+                let differences = differences.join(", ");
+                return Err(EvalError::OtherEvaluation { path: dir.into(), differences });
+            }
+            identity.benchmarks = found.benchmarks.into_iter().chain(identity.benchmarks).collect();
+        }
+        write_json(&path, &identity)?;
+        Ok(Self { dir: dir.into(), identity, _lock: lock })
+    }
+
+    /// The folder's path.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it is an evaluation of.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The answers there are to a benchmark by a method, and the log to add to.
+    ///
+    /// # Errors
+    /// The log cannot be opened, or holds something else.
+    pub fn answers(&self, benchmark: &str, method: &str) -> Result<(JsonLog, Vec<AnswerRecord>), EvalError> {
+        Ok(JsonLog::resume(answers_path(&self.dir, benchmark, method))?)
+    }
+
+    /// Adds to the wall clock.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn append_timing(&self, timing: &Timing) -> Result<(), EvalError> {
+        let (mut log, _) = JsonLog::resume::<Timing>(self.dir.join(TIMINGS))?;
+        Ok(log.append(timing)?)
+    }
+
+    /// Tokens per second of a benchmark by a method so far; NaN where nothing was timed.
+    ///
+    /// # Errors
+    /// The timings cannot be read.
+    pub fn speed(&self, benchmark: &str, method: &str) -> Result<f64, EvalError> {
+        let lines = JsonLines::<Timing>::read(&self.dir.join(TIMINGS))?.records;
+        let of = lines.iter().filter(|line| line.benchmark == benchmark && line.method == method);
+        let (tokens, seconds) =
+            of.fold((0, 0.0), |(tokens, seconds), line| (tokens + line.tokens, seconds + line.seconds));
+        Ok(if seconds > 0.0 { tokens as f64 / seconds } else { f64::NAN })
+    }
+
+    /// Writes a file of results.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), EvalError> {
+        Ok(write_atomic(&self.dir.join(name), text.as_bytes())?)
+    }
+}
+
+/// What an evaluation folder is of.
+///
+/// # Errors
+/// There is none.
+pub fn read_identity(dir: &Path) -> Result<Identity, EvalError> {
+    let path = dir.join(IDENTITY);
+    let bad = |message: String| EvalError::BadFolder { path: path.clone(), message };
+    let text = std::fs::read(&path)
+        .map_err(|error| bad(format!("{error}; expected a folder that `thinktune eval` wrote")))?;
+    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
+}
+
+/// The benchmarks and methods an evaluation folder has answers to, in alphabetical order.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn cells(dir: &Path) -> Result<Vec<(String, String)>, EvalError> {
+    let answers = dir.join(ANSWERS);
+    let bad =
+        |error: std::io::Error| EvalError::BadFolder { path: answers.clone(), message: error.to_string() };
+    let mut cells = Vec::new();
+    for entry in std::fs::read_dir(&answers).map_err(bad)? {
+        let name = entry.map_err(bad)?.file_name().to_string_lossy().into_owned();
+        let cell = name.strip_suffix(".jsonl").and_then(|name| name.split_once('.'));
+        cells.extend(cell.map(|(benchmark, method)| (benchmark.to_string(), method.to_string())));
+    }
+    cells.sort();
+    Ok(cells)
+}
+
+/// The answers an evaluation folder has to a benchmark by a method.
+///
+/// # Errors
+/// A complete line that is no answer.
+pub fn read_answers(dir: &Path, benchmark: &str, method: &str) -> Result<Vec<AnswerRecord>, EvalError> {
+    Ok(JsonLines::read(&answers_path(dir, benchmark, method))?.records)
+}
+
+fn answers_path(dir: &Path, benchmark: &str, method: &str) -> PathBuf {
+    dir.join(ANSWERS).join(format!("{benchmark}.{method}.jsonl"))
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| EvalError::BadFolder { path: path.into(), message: error.to_string() })?;
+    Ok(write_atomic(path, format!("{text}\n").as_bytes())?)
+}
+
+fn differences(found: &Identity, now: &Identity) -> Vec<String> {
+    let mut out = Vec::new();
+    if found.model_sha256 != now.model_sha256 {
+        out.push(format!("the model was {} with other weights, and now is {}", found.model, now.model));
+    }
+    let keys =
+        found.settings.keys().chain(now.settings.keys().filter(|key| !found.settings.contains_key(*key)));
+    for key in keys {
+        let (then, now) = (found.settings.get(key), now.settings.get(key));
+        if then != now {
+            let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_string();
+            out.push(format!("{key} was {} and now is {}", shown(then), shown(now)));
+        }
+    }
+    for (name, sha) in &now.benchmarks {
+        if found.benchmarks.get(name).is_some_and(|then| then != sha) {
+            out.push(format!("the data of {name} have changed"));
+        }
+    }
+    out
+}

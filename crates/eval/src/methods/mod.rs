@@ -1,0 +1,100 @@
+//! Ways of prompting: what is said to the model, turn by turn, until its answer stands.
+//!
+//! A method is asked what comes next, given what the model has said so far; it does not know how many such
+//! conversations run side by side.
+
+mod budget_forcing;
+mod self_correct;
+mod self_verify;
+mod zero_shot;
+
+use thinktune_model::Message;
+
+pub use budget_forcing::BudgetForcing;
+pub use self_correct::SelfCorrect;
+pub use self_verify::SelfVerify;
+pub use zero_shot::ZeroShot;
+
+/// A question as a method sees it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The question, with how to answer it.
+    pub prompt: String,
+    /// Longest answer, in tokens.
+    pub answer_tokens: usize,
+    /// Budget of methods that force one, in tokens.
+    pub budget_tokens: usize,
+    /// Tokens of the model's context after the first prompt.
+    pub room_tokens: usize,
+}
+
+/// What the model said in one round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// What it continued, beyond the round before; empty at the beginning of a turn.
+    pub forced: String,
+    /// Tokens of what it continued.
+    pub forced_tokens: usize,
+    /// What it said.
+    pub text: String,
+    /// Tokens drawn, the end token included.
+    pub tokens: usize,
+    /// Whether it ended by itself.
+    pub ended: bool,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// An answer to a conversation.
+    Turn {
+        /// The conversation, which ends in the user's words.
+        messages: Vec<Message>,
+        /// Longest answer, in tokens.
+        limit: usize,
+    },
+    /// More of the answer just given: its end is taken back and `text` put there instead.
+    Continue {
+        /// Put where the answer had ended.
+        text: String,
+        /// Longest continuation, in tokens, `text` included.
+        limit: usize,
+    },
+    /// Nothing: the answer stands.
+    Done,
+}
+
+/// A way of prompting.
+pub trait Method: std::fmt::Debug + Sync {
+    /// As on the command line.
+    fn name(&self) -> &'static str;
+
+    /// As in tables, and in the paper's where it is there.
+    fn title(&self) -> &'static str;
+
+    /// What comes next after `said`.
+    fn next(&self, asked: &Asked, said: &[Round]) -> Next;
+
+    /// The round the graded response begins with: its last turn.
+    fn response_from(&self, said: &[Round]) -> usize {
+        said.iter().rposition(|round| round.forced_tokens == 0).unwrap_or(0)
+    }
+}
+
+/// All methods, in the order of the paper's table.
+pub const ALL: [&dyn Method; 4] = [&ZeroShot, &SelfVerify, &SelfCorrect, &BudgetForcing];
+
+/// The method of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Method> {
+    ALL.into_iter().find(|method| method.name() == name)
+}
+
+/// The question, then what the model said and what it was told, in turns.
+fn conversation(asked: &Asked, said: &[Round], told: &[&str]) -> Vec<Message> {
+    let mut messages = vec![Message::user(asked.prompt.as_str())];
+    for (round, told) in said.iter().zip(told) {
+        messages.push(Message::assistant(round.text.trim()));
+        messages.push(Message::user(*told));
+    }
+    messages
+}

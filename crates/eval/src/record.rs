@@ -1,0 +1,79 @@
+//! An answer as the evaluation folder keeps it.
+
+use serde::{Deserialize, Serialize};
+use thinktune_tasks::grading::grade;
+use thinktune_tasks::{Question, Verdict};
+
+use crate::ask::Conversation;
+use crate::methods::Method;
+
+/// One graded answer: one line of `answers/BENCHMARK.METHOD.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRecord {
+    /// Index of the question in its data set.
+    pub question: u32,
+    /// Index of the sample within its question.
+    pub sample: u32,
+    /// The reference answer.
+    pub gold: String,
+    /// The grader's verdict on `response`.
+    pub verdict: Verdict,
+    /// The final answer the grader read; null where none was found.
+    pub extracted: Option<String>,
+    /// Why it is not correct, where the grader says.
+    pub reason: Option<String>,
+    /// Whether the last round was cut off by the token limit or the model's context.
+    pub truncated: bool,
+    /// Tokens drawn, in all rounds together.
+    pub tokens: u64,
+    /// Rounds of generation.
+    pub rounds: u32,
+    /// What was said before the response, where a method has several turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<String>,
+    /// The response, forced words included.
+    pub response: String,
+}
+
+impl AnswerRecord {
+    /// Grades a conversation that has come to its end.
+    pub fn of(conversation: &Conversation, question: &Question, method: &dyn Method) -> Self {
+        let said = &conversation.said;
+        let (before, graded) = said.split_at(method.response_from(said).min(said.len()));
+        let response: String = graded.iter().flat_map(|round| [&*round.forced, &*round.text]).collect();
+        let grading = grade(question.kind, &question.gold, &response);
+        Self {
+            question: question.index,
+            sample: conversation.sample,
+            gold: question.gold.clone(),
+            verdict: grading.verdict,
+            extracted: grading.extracted,
+            reason: grading.reason,
+            truncated: conversation.crowded || !said.last().is_some_and(|round| round.ended),
+            tokens: said.iter().map(|round| round.tokens as u64).sum(),
+            rounds: said.len() as u32,
+            earlier: before.iter().map(|round| round.text.clone()).collect(),
+            response,
+        }
+    }
+
+    /// Whether the answer is right.
+    pub fn is_right(&self) -> bool {
+        self.verdict == Verdict::Correct
+    }
+}
+
+/// How long a piece of work took: one line of `timings.jsonl`, which two equal evaluations do not share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// The benchmark.
+    pub benchmark: String,
+    /// The method.
+    pub method: String,
+    /// Tokens drawn.
+    pub tokens: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}

@@ -1,0 +1,206 @@
+//! Equations and inequalities.
+
+use num_traits::Signed as _;
+
+use super::budget::{Budget, Stop};
+use super::node::{Constant, Node, SetOperation, Sign};
+use super::poly::Fraction;
+use super::{scalar, shapes};
+
+/// The set that a relation describes, if it is one variable between bounds, or a member of a set: `x > 2`,
+/// `-2 \le x \le 7`, `x \in [-2, 7]`; of several (`x < 2 or x > 3`) the union.
+pub(super) fn as_set(node: &Node) -> Option<Node> {
+    match node {
+        Node::List(items) => {
+            let inequality =
+                |item: &Node| matches!(item, Node::Relation(_, signs) if signs[0] != Sign::Equal);
+            let sets: Option<Vec<Node>> =
+                items.iter().map(|item| inequality(item).then(|| as_set(item)).flatten()).collect();
+            sets.map(|sets| Node::Combined(SetOperation::Union, sets))
+        }
+        Node::Relation(sides, signs) => match (&sides[..], &signs[..]) {
+            ([_, set], [Sign::In]) => Some(set.clone()),
+            ([left, right], [sign]) if is_bound(right) && is_variable(left) => half_line(right, *sign),
+            ([left, right], [sign]) if is_bound(left) && is_variable(right) => {
+                half_line(left, sign.mirrored()?)
+            }
+            ([low, middle, high], [first, second])
+                if is_bound(low) && is_bound(high) && is_variable(middle) =>
+            {
+                segment(low, *first, *second, high)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_variable(node: &Node) -> bool {
+    matches!(node, Node::Symbol(_))
+}
+
+fn is_bound(node: &Node) -> bool {
+    shapes::is_single(node) && !node.has_symbol()
+}
+
+/// The numbers that stand in that relation to a bound.
+fn half_line(bound: &Node, sign: Sign) -> Option<Node> {
+    let infinity = || Node::Constant(Constant::Infinity);
+    let below = |close| Node::Tuple('(', vec![infinity().negated(), bound.clone()], close);
+    let above = |open| Node::Tuple(open, vec![bound.clone(), infinity()], ')');
+    match sign {
+        Sign::Less => Some(below(')')),
+        Sign::LessOrEqual => Some(below(']')),
+        Sign::Greater => Some(above('(')),
+        Sign::GreaterOrEqual => Some(above('[')),
+        _ => None,
+    }
+}
+
+/// The numbers between two bounds.
+fn segment(left: &Node, first: Sign, second: Sign, right: &Node) -> Option<Node> {
+    if matches!(first, Sign::Greater | Sign::GreaterOrEqual) {
+        return segment(right, second.mirrored()?, first.mirrored()?, left);
+    }
+    let bracket = |sign, open, closed| match sign {
+        Sign::Less => Some(open),
+        Sign::LessOrEqual => Some(closed),
+        _ => None,
+    };
+    let (open, close) = (bracket(first, '(', '[')?, bracket(second, ')', ']')?);
+    Some(Node::Tuple(open, vec![left.clone(), right.clone()], close))
+}
+
+/// Whether relations on one side, but not on the other, give values to different names.
+pub(super) fn several_names(golds: &[Node], answers: &[Node]) -> bool {
+    let names = |items: &[Node]| {
+        let mut names: Vec<Node> =
+            items.iter().filter_map(|item| solved(item).map(|(name, _)| name.clone())).collect();
+        names.dedup();
+        names.len()
+    };
+    names(golds).max(names(answers)) > 1
+}
+
+/// Compares where at least one is a relation.
+pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+    match (gold, answer) {
+        (Node::Relation(..), Node::Relation(..)) => both(gold, answer, budget),
+        (Node::Relation(sides, signs), value) if all_equal(signs) => match solved(gold) {
+            Some((_, right)) => shapes::same(right, value, budget),
+            None => shapes::same(&sides[sides.len() - 1], value, budget),
+        },
+        (value, Node::Relation(sides, signs)) if all_equal(signs) => same_as_chain(value, sides, budget),
+        // one equation as the list that the gold answer is
+        _ => Ok(false),
+    }
+}
+
+fn all_equal(signs: &[Sign]) -> bool {
+    signs.iter().all(|sign| *sign == Sign::Equal)
+}
+
+/// A value against `a = b = c`: the last side must be it, and so must every other side without variables (with
+/// variables in the gold answer: every side but the first), lest a chain offers many values.
+fn same_as_chain(gold: &Node, sides: &[Node], budget: &mut Budget) -> Result<bool, Stop> {
+    let Some((last, others)) = sides.split_last() else { return Ok(false) };
+    if !shapes::same(gold, last, budget)? {
+        // "5 = x" gives the value first
+        let [first] = others else { return Ok(false) };
+        return Ok(matches!(last, Node::Symbol(_))
+            && !first.has_symbol()
+            && shapes::same(gold, first, budget)?);
+    }
+    for (at, side) in others.iter().enumerate() {
+        let counts = if gold.has_symbol() { at > 0 } else { !side.has_symbol() };
+        if counts && !shapes::same(gold, side, budget)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The name and the value of an equation that is solved: a variable on one side, not on the other.
+fn solved(node: &Node) -> Option<(&Node, &Node)> {
+    let Node::Relation(sides, signs) = node else { return None };
+    let ([left, right], [Sign::Equal]) = (&sides[..], &signs[..]) else { return None };
+    let names = |side: &Node, other: &Node| {
+        let free = !other.any(&|part| part == side);
+        matches!(side, Node::Symbol(_)) && free || matches!(side, Node::Words(_))
+    };
+    match (names(left, right), names(right, left)) {
+        (true, _) => Some((left, right)),
+        (_, true) => Some((right, left)),
+        _ => None,
+    }
+}
+
+fn both(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+    let (Node::Relation(sides, signs), Node::Relation(other_sides, other_signs)) = (gold, answer) else {
+        return Ok(false);
+    };
+    if let Some((name, value)) = solved(gold) {
+        if let Some((other_name, other_value)) = solved(answer)
+            && same_side(name, other_name, budget)?
+        {
+            return shapes::same(value, other_value, budget);
+        }
+        // what asks for a value is not answered by an equation that still has to be solved
+        if !value.has_symbol() {
+            let chain = other_sides.len() > 2 && all_equal(other_signs) && other_sides[0] == *name;
+            return if chain { same_as_chain(value, other_sides, budget) } else { Ok(false) };
+        }
+    }
+    match (&sides[..], &other_sides[..]) {
+        ([left, right], [other_left, other_right]) => {
+            let (sign, other) = (signs[0], other_signs[0]);
+            if sign == other && pair(left, right, other_left, other_right, budget)? {
+                return Ok(true);
+            }
+            if sign.mirrored() == Some(other) && pair(left, right, other_right, other_left, budget)? {
+                return Ok(true);
+            }
+            multiples([left, right], sign, [other_left, other_right], other, budget)
+        }
+        _ if signs == other_signs => shapes::same_in_order(sides, other_sides, budget),
+        _ => Ok(false),
+    }
+}
+
+fn pair(a: &Node, b: &Node, x: &Node, y: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+    Ok(same_side(a, x, budget)? && same_side(b, y, budget)?)
+}
+
+/// Two sides, of which one may be something that is no value (a word, a set).
+fn same_side(a: &Node, b: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+    match (shapes::is_single(a), shapes::is_single(b)) {
+        (true, true) => match scalar::same(a, b, budget) {
+            Err(Stop::Undecided | Stop::Undefined(_)) => Ok(false),
+            other => other,
+        },
+        (false, false) => shapes::same(a, b, budget),
+        _ => Ok(false),
+    }
+}
+
+/// Whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
+fn multiples(
+    gold: [&Node; 2],
+    sign: Sign,
+    answer: [&Node; 2],
+    other: Sign,
+    budget: &mut Budget,
+) -> Result<bool, Stop> {
+    if !gold.iter().chain(&answer).all(|side| shapes::is_single(side)) {
+        return Ok(false);
+    }
+    let difference = |sides: [&Node; 2]| Node::Sum(vec![sides[0].clone(), sides[1].clone().negated()]);
+    let gold = Fraction::of(&difference(gold), budget)?;
+    let answer = Fraction::of(&difference(answer), budget)?;
+    let factor = gold.zip(answer).and_then(|(gold, answer)| gold.multiple_of(&answer));
+    Ok(factor.is_some_and(|factor| match sign {
+        Sign::Equal | Sign::NotEqual => sign == other,
+        _ if factor.is_negative() => sign.mirrored() == Some(other),
+        _ => sign == other,
+    }))
+}
