@@ -201,10 +201,10 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once() {
-        for members in [1, 2, 3, 8] {
+        for members in [1, 2, 3] {
             Team::with(members, |team| {
                 assert_eq!(team.members(), members);
-                for tasks in (0..40).chain([1000]) {
+                for tasks in if cfg!(miri) { [0, 1, 2, 7] } else { [0, 1, 39, 1000] } {
                     let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                     Threads::Team(team).for_each(tasks, |task| {
                         done[task].fetch_add(1, Ordering::Relaxed);
@@ -218,9 +218,9 @@ mod tests {
     #[test]
     fn members_that_have_gone_to_sleep_come_back() {
         Team::with(3, |team| {
-            for pause in [0, 1, 20] {
+            for pause in if cfg!(miri) { [0, 0, 1] } else { [0, 1, 20] } {
                 std::thread::sleep(std::time::Duration::from_millis(pause));
-                let mut items = vec![0; 1001];
+                let mut items = vec![0; 101];
                 Threads::Team(team).chunks_mut(&mut items, 10, |index, chunk| chunk.fill(index));
                 assert!(items.iter().enumerate().all(|(i, &item)| item == i / 10));
             }

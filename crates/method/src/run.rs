@@ -501,15 +501,32 @@ mod tests {
         student.poisoned = true;
         let before = student.clone();
         let mut teacher = ScriptedTeacher;
+        let mut settings = testing::rl_settings();
+        settings.run.check_logprobs = false;
         let error =
-            train_with(&mut student, Some(&mut teacher), testing::rl_settings(), dir.path(), &mut Silent)
-                .unwrap_err();
+            train_with(&mut student, Some(&mut teacher), settings, dir.path(), &mut Silent).unwrap_err();
         let message = error.to_string();
         assert!(
             message.contains("step 1: the loss of question ") && message.contains(", sample "),
             "{message}"
         );
         assert!(same_bits(&before, &student));
+    }
+
+    /// All other runs of these tests check their log-probs and find nothing.
+    #[test]
+    fn a_sampler_and_a_trainer_that_disagree_are_found_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut student = student();
+        student.poisoned = true;
+        let mut teacher = ScriptedTeacher;
+        let error =
+            train_with(&mut student, Some(&mut teacher), testing::rl_settings(), dir.path(), &mut Silent);
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("step 1: question ") && message.contains("the sampler recorded"),
+            "{message}"
+        );
     }
 
     #[test]

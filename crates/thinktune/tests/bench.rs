@@ -47,6 +47,8 @@ fn a_step_reports_its_phases_on_data_and_on_random_prompts() {
             }
         }
     }
+    let report = bench(&place, &[&["--model", "model", "--precision", "bf16"], &SMALL[..]].concat());
+    assert_eq!(report["precision"], "bf16");
     let prompts = |report: &Value| report["settings"]["prompt_tokens"].clone();
     let report = bench(&place, &[&["--model", "model", "--prompt-tokens", "9"], &SMALL[..]].concat());
     assert_eq!(prompts(&report), serde_json::json!([9, 9]));
@@ -87,7 +89,6 @@ fn what_cannot_be_measured_is_refused() {
     let refused = |args: &[&str], words: &[&str]| {
         place.fails(&[&["bench"], args].concat(), 2, words);
     };
-    refused(&["--precision", "bf16"], &["--precision bf16", "f32 only as yet"]);
     refused(&["--shape", "gpt-9"], &["--shape \"gpt-9\"", "llama-3.2-1b", "28m"]);
     refused(&["--model", "nowhere"], &["model \"nowhere\": expected a folder that exists"]);
     refused(&["--new-tokens", "5000"], &["5064 tokens", "context is 4096", "--new-tokens"]);

@@ -217,7 +217,7 @@ mod tests {
         let row = old(&settings);
         let scored: Vec<f32> = row.tokens.iter().map(|token| token.old_logprob.unwrap()).collect();
         assert_eq!(scored[..2], [-1.0; 2], "the student's own are as recorded while sampling");
-        settings.run.log_logprobs = false;
+        (settings.run.log_logprobs, settings.run.check_logprobs) = (false, false);
         let unscored = old(&settings);
         assert!(
             unscored.tokens[2..].iter().all(|token| token.old_logprob.is_none()),

@@ -47,7 +47,13 @@ impl Shard {
         }
         file.read_exact(&mut size).map_err(io)?;
         let size = u64::from_le_bytes(size);
-        if size > LONGEST_HEADER || 8 + size > length {
+        if size > LONGEST_HEADER {
+            let message = format!(
+                "is not a safetensors file: its first bytes stand for a header of {size} bytes, more than any has"
+            );
+            return Err(ModelError::bad_file(path, message));
+        }
+        if 8 + size > length {
             return Err(truncated());
         }
         let mut header = vec![0; size as usize];
