@@ -95,6 +95,8 @@ fn the_same_answer_in_other_words() {
             "\\begin{bmatrix} -\\frac13 \\\\ \\frac23 \\end{bmatrix}",
         ),
         ("\\begin{pmatrix} -1/3 \\\\ 2/3 \\end{pmatrix}", "(-1/3, 2/3)"),
+        ("x = \\{1 \\pm 2\\}", "x = \\{3, -1\\}"),
+        ("x \\in \\{\\pm 1\\} \\cup (2, 3)", "(2, 3) \\cup \\{1, -1\\}"),
         ("(0,9) \\cup (9,36)", "(9,36)\\cup(0,9)"),
         ("(0,9) \\cup (9,36)", "(0,9) U (9,36)"),
         ("\\emptyset", "\\{\\}"),
