@@ -121,3 +121,92 @@ fn aime_golds_grade_themselves_right() {
         }
     }
 }
+
+/// Pieces that answers are made of, put together at random.
+const PIECES: &[&str] = &[
+    "\\frac",
+    "\\sqrt",
+    "\\left(",
+    "\\right)",
+    "\\text{or}",
+    "\\text{cm}",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "\\\\",
+    "&",
+    "\\pm",
+    "\\cup",
+    "\\infty",
+    "\\pi",
+    "\\sin",
+    "\\log_",
+    "\\le",
+    "\\in",
+    "^\\circ",
+    "^",
+    "_",
+    "{",
+    "}",
+    "\\{",
+    "\\}",
+    "(",
+    ")",
+    "[",
+    "]",
+    "|",
+    "\\boxed{",
+    "####",
+    "answer is ",
+    "\\%",
+    "\\$",
+    "$",
+    ",",
+    "{,}",
+    ";",
+    " and ",
+    "!",
+    "=",
+    "<",
+    "-",
+    "+",
+    "*",
+    "/",
+    ".",
+    "0",
+    "1",
+    "2",
+    "9",
+    "12",
+    "1000",
+    "e",
+    "i",
+    "x",
+    "y",
+    "xy",
+    "cm",
+    "word",
+    "ⅷ",
+    "९",
+    "√",
+    "\u{0}",
+    "\n",
+    " ",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(4_000))]
+
+    #[test]
+    fn whatever_is_written_is_graded(pieces in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+        let text: String = pieces.iter().map(|&piece| PIECES[piece]).collect();
+        let kinds = [AnswerKind::Boxed, AnswerKind::Gsm8k, AnswerKind::Math, AnswerKind::Aime, AnswerKind::Choice { options: 5 }, AnswerKind::YesNo];
+        for kind in kinds {
+            for gold in ["5", "\\frac{x+1}{2}", "(3,4]", "\\{1\\pm\\sqrt{5},-2\\}", &text] {
+                let grading = grade(kind, gold, &text);
+                let silent = matches!(grading.verdict, Verdict::Correct | Verdict::Wrong);
+                proptest::prop_assert!(silent || grading.reason.is_some(), "{grading:?}");
+                proptest::prop_assert_eq!(&grading, &grade(kind, gold, &text));
+            }
+        }
+    }
+}

@@ -26,16 +26,28 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u64,
+    depth: u32,
 }
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { left: STEPS }
+        Self { left: STEPS, depth: 0 }
     }
 
     /// Takes steps off.
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), Stop> {
         self.left = self.left.checked_sub(steps).ok_or(Stop::OverBudget("too many steps"))?;
         Ok(())
+    }
+
+    /// Runs one level deeper; no comparison needs more levels than two answers have.
+    pub(super) fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        if self.depth == 4 * DEEPEST {
+            return Err(Stop::OverBudget("nested too deeply"));
+        }
+        self.depth += 1;
+        let done = run(self);
+        self.depth -= 1;
+        done
     }
 }

@@ -2,12 +2,17 @@
 
 use super::node::Node;
 
-/// The two expressions that one with plus-minus stands for, or the one without.
+/// The two expressions that one with plus-minus stands for, or the one without. No plus-minus is left in them.
 pub(super) fn expanded(node: &Node) -> Vec<Node> {
-    if node.any(&|part| matches!(part, Node::PlusMinus(..))) {
-        vec![chosen(node, false), chosen(node, true)]
-    } else {
-        vec![node.clone()]
+    if has_choice(node) { vec![chosen(node, false), chosen(node, true)] } else { vec![node.clone()] }
+}
+
+/// Whether there is a plus-minus that is for this node to expand: what holds items expands each by itself.
+fn has_choice(node: &Node) -> bool {
+    match node {
+        Node::PlusMinus(..) => true,
+        Node::Set(_) | Node::List(_) | Node::Combined(..) | Node::Matrix(_) => false,
+        other => other.parts().into_iter().any(has_choice),
     }
 }
 
@@ -35,6 +40,9 @@ fn chosen(node: &Node, minus: bool) -> Node {
         Node::Percent(inner) => Node::Percent(Box::new(of(inner))),
         Node::Tuple(open, parts, close) => Node::Tuple(*open, all(parts), *close),
         Node::Relation(sides, signs) => Node::Relation(all(sides), signs.clone()),
-        other => other.clone(),
+        Node::Set(_) | Node::List(_) | Node::Combined(..) | Node::Matrix(_) => node.clone(),
+        Node::Number(_) | Node::Constant(_) | Node::Symbol(_) | Node::Numeral(..) | Node::Words(_) => {
+            node.clone()
+        }
     }
 }

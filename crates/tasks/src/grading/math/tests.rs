@@ -95,6 +95,8 @@ fn the_same_answer_in_other_words() {
             "\\begin{bmatrix} -\\frac13 \\\\ \\frac23 \\end{bmatrix}",
         ),
         ("\\begin{pmatrix} -1/3 \\\\ 2/3 \\end{pmatrix}", "(-1/3, 2/3)"),
+        ("x = \\{1 \\pm 2\\}", "x = \\{3, -1\\}"),
+        ("x \\in \\{\\pm 1\\} \\cup (2, 3)", "(2, 3) \\cup \\{1, -1\\}"),
         ("(0,9) \\cup (9,36)", "(9,36)\\cup(0,9)"),
         ("(0,9) \\cup (9,36)", "(0,9) U (9,36)"),
         ("\\emptyset", "\\{\\}"),
@@ -209,8 +211,14 @@ fn what_cannot_be_read_is_no_answer() {
     }
 }
 
+/// A small stack is enough for the deepest answer that is read.
 #[test]
 fn hostile_answers_run_out_of_budget_and_nothing_else() {
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(hostile_answers).unwrap();
+    thread.join().unwrap();
+}
+
+fn hostile_answers() {
     let deep = |open: &str, close: &str| open.repeat(10_000) + "5" + &close.repeat(10_000);
     for answer in [
         deep("{", "}"),
@@ -229,7 +237,14 @@ fn hostile_answers_run_out_of_budget_and_nothing_else() {
         "5".repeat(1 << 22),
         "(x+y+z+w)^{64}".into(),
         "\\binom{1000}{500}^{1000}".into(),
+        "\\sqrt{".repeat(38) + "x+2" + &"}".repeat(38),
+        "(".repeat(38) + "x" + &"!^{2}_1)".repeat(38),
+        "-\\sin(\\pm ".repeat(38) + "x" + &"^2!)".repeat(38),
+        "\\{1, ".repeat(38) + "\\pm x" + &"\\}".repeat(38),
+        "(1, \\{x = \\pm ".repeat(18) + "2" + &"\\})".repeat(18),
     ] {
+        // as gold and answer alike, so that both are read, and compared in depth
+        let _ = compare(&format!("{answer}+0"), &answer);
         let judged = compare("5", &answer);
         assert!(matches!(judged.verdict, OverBudget | Unparseable | Wrong), "{:.60}: {judged:?}", answer);
     }
