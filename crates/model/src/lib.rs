@@ -24,6 +24,7 @@ pub mod weights;
 pub use chat::{Message, Role};
 pub use codec::Codec;
 pub use error::ModelError;
+pub use generate::scheduler;
 pub use local::{FrozenModel, LocalModel, init_random};
 pub use params::Params;
 pub use spec::ModelSpec;

@@ -37,6 +37,12 @@ pub mod stream {
     pub const GENERATE: u32 = 5;
     /// Random initial weights.
     pub const INIT: u32 = 6;
+    /// `thinktune serve`, requests with a seed.
+    pub const SERVE: u32 = 7;
+    /// `thinktune serve`, requests without one: `step` counts them.
+    pub const SERVE_UNSEEDED: u32 = 8;
+    /// How long to wait before a remote teacher is asked again.
+    pub const JITTER: u32 = 9;
 }
 
 /// One prompt, to be completed once per key. The prompt is prefilled once for all its samples, and
