@@ -46,6 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Train(args) => commands::train::run(args, cli.common),
         Command::Generate(args) => commands::generate::run(args, cli.common),
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
+        Command::Serve(args) => commands::serve::run(args, cli.common),
         Command::Homework(args) => commands::homework::run(args),
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),

@@ -6,6 +6,7 @@ pub mod dry_run;
 pub mod generate;
 pub mod homework;
 pub mod logprobs;
+pub mod serve;
 pub mod settings;
 pub mod train;
 
