@@ -152,3 +152,87 @@ impl Pieces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn codec(name: &str) -> Arc<Codec> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/codec");
+        Arc::new(Codec::load(&fixtures.join(name), "2025-01-01").unwrap())
+    }
+
+    fn pieces(codec: &Arc<Codec>, tokens: &[u32], stops: &[&str]) -> (Vec<String>, bool) {
+        let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
+        let mut writer = Writer::new(Arc::clone(codec), stops.into(), &[]);
+        let mut pieces: Vec<String> = Vec::new();
+        for &token in tokens {
+            pieces.push(writer.push(token));
+            if writer.stopped() {
+                break;
+            }
+        }
+        pieces.push(writer.finish());
+        (pieces, writer.stopped())
+    }
+
+    const TEXT: &str = "Zażółć 😀😀 gęślą \u{1f469}\u{200d}\u{1f52c} x = 3\n\nEND of it";
+
+    #[test]
+    fn pieces_are_whole_characters_and_add_up_to_the_text() {
+        for name in ["byte_bos", "byte_chat"] {
+            let codec = codec(name);
+            let tokens = codec.encode(TEXT);
+            let (pieces, stopped) = pieces(&codec, &tokens, &[]);
+            assert_eq!(pieces.concat(), codec.decode(&tokens), "{name}");
+            assert_eq!(pieces.concat(), TEXT, "{name}");
+            assert!(pieces.iter().all(|piece| !piece.contains(BROKEN)) && !stopped);
+            assert!(pieces.iter().filter(|piece| !piece.is_empty()).count() > 10, "it is a stream");
+        }
+    }
+
+    #[test]
+    fn bytes_that_make_no_character_are_shown_in_the_end() {
+        let codec = codec("byte_bos");
+        let tokens = codec.encode(TEXT);
+        for length in 1..tokens.len() {
+            let (pieces, _) = pieces(&codec, &tokens[..length], &[]);
+            assert_eq!(pieces.concat(), codec.decode(&tokens[..length]), "cut after {length}");
+        }
+        // every second token: bytes torn apart
+        let torn: Vec<u32> = tokens.iter().step_by(2).copied().cycle().take(400).collect();
+        let (pieces, _) = pieces(&codec, &torn, &[]);
+        assert!(pieces[..399].iter().any(|piece| !piece.is_empty()), "garbage flows too");
+    }
+
+    #[test]
+    fn a_text_ends_before_its_first_stop_string_and_shows_no_part_of_one() {
+        let codec = codec("byte_bos");
+        let tokens = codec.encode(TEXT);
+        for (stops, expected) in [
+            (vec!["END"], TEXT.split("END").next().unwrap()),
+            (vec!["x = 4", "= 3\n"], TEXT.split("= 3").next().unwrap()),
+            (vec!["😀 g"], "Zażółć 😀"),
+            (vec!["Z"], ""),
+        ] {
+            let (pieces, stopped) = pieces(&codec, &tokens, &stops);
+            assert!(stopped);
+            assert_eq!(pieces.concat(), expected, "{stops:?}");
+        }
+        let (pieces, stopped) = pieces(&codec, &tokens, &["of it!", "nowhere"]);
+        assert_eq!((pieces.concat().as_str(), stopped), (TEXT, false), "what was held back comes in the end");
+    }
+
+    #[test]
+    fn a_token_has_the_text_it_has_within_a_text() {
+        for name in ["byte_bos", "byte_chat", "word_bos"] {
+            let codec = codec(name);
+            let pieces = Pieces::new(Arc::clone(&codec));
+            let tokens = codec.encode("a b a");
+            let joined: String = tokens.iter().skip(1).map(|&token| pieces.of(token)).collect();
+            let whole = codec.decode_raw(&tokens);
+            assert!(whole.ends_with(&joined), "{name}: {joined:?} {whole:?}");
+        }
+    }
+}
