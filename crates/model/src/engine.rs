@@ -38,6 +38,11 @@ impl Engine {
         self.preamble = None;
     }
 
+    /// Makes the rope table long enough for `positions`.
+    pub(crate) fn reserve(&mut self, positions: usize) {
+        self.rope.reserve(positions);
+    }
+
     /// Checks a batch and makes the rope table long enough for it.
     pub(crate) fn prepare(&mut self, batch: &TokenBatch) -> Result<(), ModelError> {
         check_batch(self.spec(), batch)?;

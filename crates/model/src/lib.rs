@@ -25,6 +25,7 @@ pub mod weights;
 pub use chat::{Message, Role};
 pub use codec::Codec;
 pub use error::ModelError;
+pub use generate::scheduler;
 pub use language::Language;
 pub use local::{FrozenModel, LocalModel, init_random};
 pub use params::Params;

@@ -41,6 +41,10 @@ impl FrozenModel {
         Self::of(Arc::clone(&self.engine.weights))
     }
 
+    pub(crate) fn into_engine(self) -> Engine {
+        self.engine
+    }
+
     /// Shape and constants.
     pub fn spec(&self) -> &ModelSpec {
         self.engine.spec()

@@ -71,6 +71,11 @@ impl MachineMemory {
         }
     }
 
+    /// Tokens whose keys and values fit one part of `parts` of the memory.
+    pub(crate) fn kv_tokens(self, spec: &ModelSpec, parts: u64) -> usize {
+        (self.total / parts / kv_bytes_per_token(spec).max(1)) as usize
+    }
+
     /// Rows decoded at a time so that their KV caches fit an eighth of the memory.
     pub(crate) fn decode_rows(self, spec: &ModelSpec, tokens_per_row: usize) -> usize {
         let row = (kv_bytes_per_token(spec) * tokens_per_row as u64).max(1);

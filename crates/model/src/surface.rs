@@ -41,6 +41,12 @@ pub mod stream {
     pub const BENCHMARK: u32 = 7;
     /// Resampling of results.
     pub const BOOTSTRAP: u32 = 8;
+    /// `thinktune serve`, requests with a seed.
+    pub const SERVE: u32 = 9;
+    /// `thinktune serve`, requests without one: `step` counts them.
+    pub const SERVE_UNSEEDED: u32 = 10;
+    /// How long to wait before a remote teacher is asked again.
+    pub const JITTER: u32 = 11;
 }
 
 /// One prompt, to be completed once per key. The prompt is prefilled once for all its samples, and

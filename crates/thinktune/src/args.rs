@@ -49,6 +49,8 @@ pub enum Command {
     Logprobs(LogprobsArgs),
     /// Grade answers: JSON lines in, JSON lines out
     Grade(GradeArgs),
+    /// Serve a model to OpenAI's clients and to evaluation harnesses
+    Serve(ServeArgs),
     /// Write the data and the model files of the miniature that the demo runs
     Homework(HomeworkArgs),
     /// Measure training steps, decoding and matrix products on this machine
@@ -231,6 +233,43 @@ pub struct GradeArgs {
     /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
     #[arg(long, value_name = "NAME", default_value = "math")]
     pub task: AnswerKind,
+}
+
+/// `thinktune serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Model folder, run folder, or org/name on the Hugging Face hub
+    pub model: String,
+    /// Address to listen on; other machines can reach any but a loopback address
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+    /// Demand this key of every request; THINKTUNE_API_KEY holds one that no list of processes shows
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// The model's name in requests [default: the last part of MODEL]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Operands of matrix products
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// Answers running or waiting at most; who asks for more is told to come again (429)
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub max_samples: u32,
+    /// Largest request, in MiB
+    #[arg(long, default_value_t = 8, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_body: u32,
+    /// Seconds that requests in flight have to end after Ctrl-C
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub grace: u32,
+    /// Seed of every random number of requests that name none
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The date chat templates are told
+    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    pub date: String,
 }
 
 /// `thinktune homework`.

@@ -49,6 +49,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Generate(args) => commands::generate::run(args, cli.common),
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
         Command::Grade(args) => commands::grade::run(args),
+        Command::Serve(args) => commands::serve::run(args, cli.common),
         Command::Homework(args) => commands::homework::run(args),
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),

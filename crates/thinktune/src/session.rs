@@ -19,8 +19,18 @@ use crate::work::Work;
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
 /// what they name is compared instead.
-const FREE_KEYS: [&str; 5] =
-    ["out", "model.path", "data.path", "run.checkpoint_every", "run.keep_checkpoints"];
+const FREE_KEYS: [&str; 10] = [
+    "out",
+    "model.path",
+    "data.path",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+    "guidance.teacher.url",
+    "guidance.teacher.key_env",
+    "guidance.teacher.concurrency",
+    "guidance.teacher.timeout_seconds",
+    "guidance.teacher.retries",
+];
 
 /// How to run.
 #[derive(Debug, Clone, Copy)]

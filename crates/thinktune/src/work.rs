@@ -14,6 +14,7 @@ use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
 use thinktune_model::surface::Score;
 use thinktune_model::{Codec, FrozenModel, LocalModel};
+use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
 use thinktune_tasks::benchmarks::Source;
 use thinktune_tasks::homework::{self, Split};
@@ -21,9 +22,12 @@ use thinktune_tasks::{Question, load_gsm8k};
 
 use crate::config::Task;
 use crate::plan::held_out::HeldOut;
-use crate::plan::{DataPlan, Job, Plan, RlPlan};
+use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
 use crate::session::Student;
+
+/// Replies of a teacher behind a server, in the run folder.
+const TEACHER_CACHE: &str = "teacher_replies.jsonl";
 
 /// Questions or examples, and who helps.
 pub enum Work {
@@ -31,7 +35,7 @@ pub enum Work {
     Rl {
         /// Questions to learn from, with their prompts.
         questions: Questions,
-        /// The teacher's folder, where it is another model than the initial student.
+        /// The folder of the teacher's model, where it is another than the initial student, or of its tokenizer.
         teacher: Option<PathBuf>,
         /// What the student is evaluated on.
         exams: Vec<Exam>,
@@ -49,7 +53,7 @@ impl Work {
         match &plan.job {
             Job::Sft(_) => Ok(Self::Sft(sequences(&plan.data, plan.seed, &student.codec)?)),
             Job::Rl(rl) => {
-                let place = rl.help.as_ref().and_then(|help| help.teacher.as_ref());
+                let place = rl.help.as_ref().and_then(|help| help.teacher.place());
                 let teacher = place.map(|place| place.fetch(offline)).transpose()?;
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.codec)?;
@@ -111,12 +115,13 @@ impl RlRun<'_> {
     ) -> anyhow::Result<RunEnd> {
         let settings = &self.rl.settings;
         let mut reference = (settings.loss.beta > 0.0).then(|| model.frozen());
-        let mut helper = self.helper(model)?;
+        let mut remote = self.remote()?;
+        let mut helper = if remote.is_some() { None } else { self.helper(model)? };
         let (mut teacher_model, codec) = match &mut helper {
             Some((model, codec)) => (Some(model), codec.as_ref().unwrap_or(&self.student.codec)),
             None => (None, &self.student.codec),
         };
-        let mut teacher = match (&mut teacher_model, &self.rl.help) {
+        let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
                 notice_if_crowded(&help.prompts, codec, &settings, progress)?;
@@ -124,13 +129,26 @@ impl RlRun<'_> {
             }
             _ => None,
         };
+        let local = local.as_mut().map(|teacher| teacher as &mut dyn Teacher);
         let mut room = Classroom {
             student: model,
             language: &self.student.codec,
-            teacher: teacher.as_mut().map(|teacher| teacher as &mut dyn Teacher),
+            teacher: remote.as_mut().map(|teacher| teacher as &mut dyn Teacher).or(local),
             reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
         };
         Ok(run_rl(&mut room, questions, settings, exams, folder, progress)?)
+    }
+
+    /// The teacher behind a server, if it is there; its replies are kept in the run folder.
+    fn remote(&self) -> anyhow::Result<Option<RemoteTeacher>> {
+        let Some(Help { teacher: plan::Teacher::Remote { settings, .. }, prompts }) = &self.rl.help else {
+            return Ok(None);
+        };
+        let codec = self.teacher.as_deref().map(|dir| Codec::load(dir, &self.plan.date)).transpose()?;
+        let (settings, prompts) = (settings.clone(), prompts.clone());
+        let key = settings.key()?;
+        let cache = self.plan.out.join(TEACHER_CACHE);
+        Ok(Some(RemoteTeacher::new(settings, key, prompts, &self.rl.settings, codec, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.

@@ -8,9 +8,9 @@ use serde_json::Value;
 #[test]
 fn help_is_as_committed() {
     let place = Place::new();
-    for command in
-        ["", "demo", "train", "eval", "compare", "generate", "logprobs", "grade", "homework", "bench"]
-    {
+    for command in [
+        "", "demo", "train", "eval", "compare", "generate", "logprobs", "grade", "serve", "homework", "bench",
+    ] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let shown = place.ok(&args);
         let name = if command.is_empty() { "thinktune" } else { command };

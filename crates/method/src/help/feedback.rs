@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::teacher::NoReply;
+
 /// What the teacher thinks of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opinion {
@@ -37,6 +39,8 @@ pub struct Feedback {
 pub enum Rejection {
     /// The request is longer than the teacher's prompt may be; the teacher was not asked.
     PromptTooLong,
+    /// A teacher elsewhere gave no reply.
+    NoReply(NoReply),
     /// The reply was cut off by the token limit.
     Truncated,
     /// The reply is not in the demanded format.
@@ -68,6 +72,12 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PromptTooLong => "prompt_too_long",
+            Self::NoReply(NoReply::Unreachable) => "teacher_unreachable",
+            Self::NoReply(NoReply::TimedOut) => "teacher_timed_out",
+            Self::NoReply(NoReply::Busy) => "teacher_busy",
+            Self::NoReply(NoReply::ServerError) => "teacher_server_error",
+            Self::NoReply(NoReply::Refused) => "teacher_refused",
+            Self::NoReply(NoReply::BadAnswer) => "teacher_bad_answer",
             Self::Truncated => "truncated",
             Self::BadFormat(FormatFault::MissingTag) => "bad_format_missing_tag",
             Self::BadFormat(FormatFault::TextOutsideTags) => "bad_format_text_outside_tags",

@@ -120,6 +120,7 @@ fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Language, settin
     let (reply, outcome) = match reply {
         None => return Guided::plain(attempt, Help::NotChosen),
         Some(Reply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),
+        Some(Reply::Missing(why)) => (String::new(), Err(Rejection::NoReply(why))),
         Some(Reply::Truncated { text, .. }) => (text, Err(Rejection::Truncated)),
         Some(Reply::Ended { text, .. }) => {
             let limits = Limits {

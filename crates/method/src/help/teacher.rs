@@ -41,6 +41,25 @@ pub enum Reply {
     },
     /// The request did not fit into the teacher's prompt; nothing was asked.
     PromptTooLong,
+    /// A teacher elsewhere gave no reply that can be used.
+    Missing(NoReply),
+}
+
+/// Why a teacher elsewhere gave no reply. It costs guidance, not the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoReply {
+    /// There was no connection, or it broke.
+    Unreachable,
+    /// The reply did not come in time.
+    TimedOut,
+    /// The server was too busy.
+    Busy,
+    /// The server failed.
+    ServerError,
+    /// The server refused the request.
+    Refused,
+    /// What came was no reply.
+    BadAnswer,
 }
 
 impl Reply {
@@ -48,7 +67,7 @@ impl Reply {
     pub fn tokens(&self) -> usize {
         match self {
             Self::Ended { tokens, .. } | Self::Truncated { tokens, .. } => *tokens,
-            Self::PromptTooLong => 0,
+            Self::PromptTooLong | Self::Missing(_) => 0,
         }
     }
 }

@@ -39,6 +39,11 @@ impl LayerCache {
         Span { keys: &self.keys, values: &self.values, len: self.len }
     }
 
+    fn first(&self, len: usize, stride: usize) -> Self {
+        let keys = self.keys[..len.div_ceil(LANES) * LANES * stride].to_vec();
+        Self { keys, values: self.values[..len * stride].to_vec(), len }
+    }
+
     fn truncate(&mut self, len: usize, stride: usize) {
         self.keys.truncate(len.div_ceil(LANES) * LANES * stride);
         self.values.truncate(len * stride);
@@ -57,6 +62,11 @@ impl Segment {
 
     pub(crate) fn layer_mut(&mut self, layer: usize) -> &mut LayerCache {
         &mut self.layers[layer]
+    }
+
+    /// A copy of the first `positions`.
+    pub(crate) fn first(&self, positions: usize, stride: usize) -> Self {
+        Self { layers: self.layers.iter().map(|layer| layer.first(positions, stride)).collect() }
     }
 
     fn truncate(&mut self, positions: usize, stride: usize) {
@@ -104,7 +114,7 @@ pub(crate) fn shared_preamble(
     Some(Preamble { tokens: shared.to_vec(), segment: Arc::new(segment) })
 }
 
-fn common_prefix<'a>(a: &'a [u32], b: &[u32]) -> &'a [u32] {
+pub(super) fn common_prefix<'a>(a: &'a [u32], b: &[u32]) -> &'a [u32] {
     let length = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     &a[..length]
 }
@@ -112,10 +122,25 @@ fn common_prefix<'a>(a: &'a [u32], b: &[u32]) -> &'a [u32] {
 /// Runs `tokens` after an optional preamble; returns their keys and values and the last row's output.
 pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[u32]) -> (Segment, Vec<f32>) {
     let spec = decoder.spec();
-    let before = preamble.map_or(0, |preamble| preamble.tokens.len());
+    let mut segment = Segment::new(spec.layers);
+    let mut output = extend(decoder, preamble, &mut segment, 0, tokens);
+    let last = output.split_off(output.len() - spec.width);
+    (segment, last)
+}
+
+/// Runs `tokens` after an optional preamble and the `done` positions that `segment` holds; appends their keys and
+/// values to it and returns the last layer's output. `[T, D]`
+pub(crate) fn extend(
+    decoder: &Decoder,
+    preamble: Option<&Preamble>,
+    segment: &mut Segment,
+    done: usize,
+    tokens: &[u32],
+) -> Vec<f32> {
+    let spec = decoder.spec();
+    let before = done + preamble.map_or(0, |preamble| preamble.tokens.len());
     let positions: Vec<usize> = (before..before + tokens.len()).collect();
     let stride = spec.kv_heads * spec.head_dim;
-    let mut segment = Segment::new(spec.layers);
     let (mut acts, mut space, mut x) = (Activations::default(), Workspace::default(), Vec::new());
     decoder.embed(tokens, &mut acts.x);
     for layer in 0..spec.layers {
@@ -124,11 +149,10 @@ pub(crate) fn prefill(decoder: &Decoder, preamble: Option<&Preamble>, tokens: &[
         let Activations { q, attention, lse, .. } = &mut acts;
         let before = preamble.map(|preamble| preamble.segment.layer(layer).span()).unwrap_or_default();
         let own = segment.layer(layer).span();
-        let run = Run { rows: tokens.len(), before: [before, Span::default()], own, first: 0 };
+        let run = Run { rows: tokens.len(), before: [before, Span::default()], own, first: done };
         decoder.attend(q, attention, lse, std::iter::once(run));
         decoder.finish(layer, &mut acts, &mut space, &mut x);
         std::mem::swap(&mut acts.x, &mut x);
     }
-    let last = acts.x.split_off(acts.x.len() - spec.width);
-    (segment, last)
+    acts.x
 }

@@ -33,6 +33,40 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, u: f64) -> Result<(u32
     Ok((id as u32, normaliser.logprob(logits[id])))
 }
 
+/// What the model thinks of a token and of others in its place: log-probs under softmax(logits), before temperature
+/// and truncation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Alternatives {
+    /// The token's log-prob.
+    pub logprob: f32,
+    /// The likeliest ids with theirs, likeliest first; equals by id.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// The log-prob of `token` and the `count` likeliest tokens of a row of logits.
+pub(crate) fn alternatives(logits: &[f32], token: u32, count: usize) -> Alternatives {
+    let normaliser = log_normaliser(logits, 1.0);
+    let logprob = |id: u32| normaliser.logprob(logits[id as usize]);
+    let top = likeliest(logits, count).into_iter().map(|id| (id, logprob(id))).collect();
+    Alternatives { logprob: logprob(token), top }
+}
+
+/// Ids of the `count` largest logits, largest first, equals by id. One pass that keeps few: `count` is small.
+fn likeliest(logits: &[f32], count: usize) -> Vec<u32> {
+    let count = count.min(logits.len());
+    let mut kept: Vec<u32> = Vec::with_capacity(count + 1);
+    for (id, logit) in logits.iter().enumerate() {
+        let full = kept.len() == count;
+        if full && kept.last().is_none_or(|&last| logits[last as usize] >= *logit) {
+            continue;
+        }
+        let place = kept.partition_point(|&other| logits[other as usize] >= *logit);
+        kept.insert(place, id as u32);
+        kept.truncate(count);
+    }
+    kept
+}
+
 /// The first of the largest.
 fn argmax(logits: &[f32]) -> usize {
     let largest = head::largest(logits);
@@ -117,6 +151,17 @@ mod tests {
         assert_eq!(reachable(&Sampling { top_p: 0.01, ..sampling() }), [0]);
         assert_eq!(reachable(&Sampling { min_p: 0.25, ..sampling() }), [0, 1, 2]);
         assert_eq!(reachable(&Sampling { temperature: 0.0, ..sampling() }), [0]);
+    }
+
+    #[test]
+    fn the_likeliest_come_first_and_equals_by_id() {
+        let logits = [1.0, 3.0, 2.0, 3.0, -1.0];
+        assert_eq!(likeliest(&logits, 3), [1, 3, 2]);
+        assert_eq!(likeliest(&logits, 9), [1, 3, 2, 0, 4]);
+        assert_eq!(likeliest(&logits, 0), [0u32; 0]);
+        let found = alternatives(&LOGITS, 2, 2);
+        assert!((found.logprob - 0.15f32.ln()).abs() < 1e-5);
+        assert_eq!(found.top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]

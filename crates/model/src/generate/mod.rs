@@ -4,10 +4,13 @@
 //! finished row leaves and a waiting one enters. Since kernels are batch-invariant and random numbers
 //! are keyed by sample and position, a completion depends on none of this.
 
+mod batch;
 mod cache;
 mod choose;
 mod lane;
+mod prompts;
 mod queue;
+pub mod scheduler;
 
 use std::sync::mpsc;
 
@@ -32,25 +35,33 @@ const LANE_ROWS: usize = 16;
 /// Refuses requests that cannot be run.
 pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -> Result<(), ModelError> {
     for (index, prompt) in prompts.iter().enumerate() {
-        let length = prompt.tokens.len();
-        if length == 0 {
-            return Err(ModelError::BadInput(format!(
-                "prompt {index} is empty; at least one token is needed"
-            )));
-        }
-        if length >= spec.context {
-            return Err(ModelError::BadInput(format!(
-                "prompt {index} has {length} tokens and leaves no room in the model's context of {}",
-                spec.context
-            )));
-        }
-        if let Some(token) = prompt.tokens.iter().find(|&&token| token as usize >= spec.vocab_size) {
-            return Err(ModelError::BadInput(format!(
-                "prompt {index} holds token id {token}, outside the model's vocabulary of {} ids",
-                spec.vocab_size
-            )));
-        }
+        check_prompt(spec, index, &prompt.tokens, 1)?;
     }
+    check_sampling(sampling)
+}
+
+/// Refuses a prompt that cannot be run, or leaves no room for `room` tokens.
+fn check_prompt(spec: &ModelSpec, index: usize, tokens: &[u32], room: usize) -> Result<(), ModelError> {
+    let length = tokens.len();
+    if length == 0 {
+        return Err(ModelError::BadInput(format!("prompt {index} is empty; at least one token is needed")));
+    }
+    if length + room > spec.context {
+        return Err(ModelError::BadInput(format!(
+            "prompt {index} has {length} tokens and leaves no room in the model's context of {}",
+            spec.context
+        )));
+    }
+    if let Some(token) = tokens.iter().find(|&&token| token as usize >= spec.vocab_size) {
+        return Err(ModelError::BadInput(format!(
+            "prompt {index} holds token id {token}, outside the model's vocabulary of {} ids",
+            spec.vocab_size
+        )));
+    }
+    Ok(())
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), ModelError> {
     let fault = |name: &str, value: String, expected: &str| {
         Err(ModelError::BadInput(format!("{name} = {value}: expected {expected}")))
     };

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::lane::{Prefilled, Row};
+use super::batch::Row;
+use super::lane::Prefilled;
 use crate::surface::Prompt;
 
 /// Samples waiting for a lane, in the order of their prompts.

@@ -12,7 +12,7 @@ use thinktune_model::{Codec, ModelSpec};
 
 use crate::commands::print;
 use crate::place::Place;
-use crate::plan::{Job, Plan, RlPlan};
+use crate::plan::{Job, Plan, RlPlan, Teacher};
 use crate::{shapes, work};
 
 /// Prints the plan.
@@ -176,7 +176,7 @@ fn rl_facts(
     let guidance = match &rl.help {
         Some(help) => {
             let gamma = &settings.guidance.gamma;
-            let teacher = help.teacher.as_ref().map_or("the initial student".into(), ToString::to_string);
+            let teacher = &help.teacher;
             format!("gamma {:?} {} to {}, teacher: {teacher}", gamma.shape, gamma.start, gamma.end)
                 .to_lowercase()
         }
@@ -235,8 +235,9 @@ fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
     let (work, frozen) = match &plan.job {
         Job::Rl(rl) => {
             let (rollout, help) = (&rl.settings.rollout, rl.help.as_ref());
-            let initial = help.is_some_and(|help| help.teacher.is_none()) || rl.settings.loss.beta > 0.0;
-            let other = help.is_some_and(|help| help.teacher.is_some());
+            let initial = help.is_some_and(|help| matches!(help.teacher, Teacher::Initial))
+                || rl.settings.loss.beta > 0.0;
+            let other = help.is_some_and(|help| matches!(help.teacher, Teacher::Model(_)));
             let group = rollout.max_prompt_tokens + rollout.group_size * rollout.max_response_tokens;
             let work = Workload {
                 longest: rollout.max_prompt_tokens + rollout.max_response_tokens,

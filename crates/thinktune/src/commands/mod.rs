@@ -9,6 +9,7 @@ pub mod generate;
 pub mod grade;
 pub mod homework;
 pub mod logprobs;
+pub mod serve;
 pub mod settings;
 pub mod train;
 

@@ -9,8 +9,10 @@ use thinktune_method::settings::{Aggregation, GammaShape, LowConfidence, LrSched
 use toml::{Table, Value};
 
 mod keys;
+mod teacher;
 
 pub use keys::REFERENCE;
+pub use teacher::Teacher;
 
 /// A configuration that cannot be read. Bad values are [`SettingError`]s.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +185,7 @@ section!(
         gamma: Gamma,
         horizon: u32,
         off_below: f64,
-        teacher: String,
+        teacher: Teacher,
         prompts: String,
         max_teacher_prompt_tokens: usize,
         max_teacher_tokens: usize,

@@ -10,6 +10,7 @@ use thinktune_method::settings::{
     Ask, Checked, LrSchedule, OptimizerSettings, RlSettings, SettingError, SftSettings,
 };
 use thinktune_model::Precision;
+use thinktune_remote::RemoteSettings;
 
 use crate::config::{self, Config, Init, Method, Task};
 use crate::failure::UsageError;
@@ -81,10 +82,47 @@ pub struct RlPlan {
 /// Who helps.
 #[derive(Debug, Clone)]
 pub struct Help {
-    /// The teacher's model; the frozen initial student where there is none.
-    pub teacher: Option<Place>,
+    /// The teacher.
+    pub teacher: Teacher,
     /// What the teacher is shown.
     pub prompts: PromptSet,
+}
+
+/// Where the teacher is.
+#[derive(Debug, Clone)]
+pub enum Teacher {
+    /// In this process: the frozen initial student.
+    Initial,
+    /// In this process: another model.
+    Model(Place),
+    /// Behind a server.
+    Remote {
+        /// Where, and how patiently it is asked.
+        settings: RemoteSettings,
+        /// The tokenizer that makes its prompts, where the server does not.
+        tokenizer: Option<Place>,
+    },
+}
+
+impl Teacher {
+    /// What must be on this machine: a model, or a tokenizer.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Initial => None,
+            Self::Model(place) => Some(place),
+            Self::Remote { tokenizer, .. } => tokenizer.as_ref(),
+        }
+    }
+}
+
+impl std::fmt::Display for Teacher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Initial => f.write_str("the initial student"),
+            Self::Model(place) => place.fmt(f),
+            Self::Remote { settings, .. } => write!(f, "{} at {}", settings.model, settings.url),
+        }
+    }
 }
 
 /// Appended to questions from GSM8K where the configuration says nothing else.

@@ -3,11 +3,12 @@
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
     Aggregation, Ask, Checked, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, LowConfidence,
-    RewardSettings, RlSettings, RolloutSettings, RunSettings, Scope,
+    RewardSettings, RlSettings, RolloutSettings, RunSettings, Scope, SettingError,
 };
+use thinktune_remote::{BadSetting, RemoteSettings};
 
-use super::{Help, RlPlan, error, required, resolve_optimizer};
-use crate::config::{Config, Method};
+use super::{Help, RlPlan, Teacher, error, required, resolve_optimizer};
+use crate::config::{self, Config, Method};
 use crate::place;
 
 /// Fills in and checks the sections of ThinkTuning and GRPO.
@@ -67,7 +68,7 @@ fn resolve_guidance(c: &mut Config) -> GuidanceSettings {
     let start = *gamma.start.get_or_insert(0.1);
     let end = *gamma.end.get_or_insert(if shape == GammaShape::Constant { start } else { 0.06 });
     let gamma = GammaSchedule { shape, start, end, steps: gamma.steps };
-    guidance.teacher.get_or_insert_with(|| "initial".into());
+    guidance.teacher.get_or_insert_with(|| config::Teacher::Named("initial".into()));
     GuidanceSettings {
         gamma,
         horizon: guidance.horizon,
@@ -89,20 +90,35 @@ fn no_guidance() -> GuidanceSettings {
 
 fn resolve_help(c: &mut Config) -> anyhow::Result<Help> {
     let guidance = c.guidance.get_or_insert_default();
-    let name = guidance.teacher.clone().unwrap_or_else(|| "initial".into());
-    let teacher = match name.as_str() {
-        "initial" => None,
-        _ => {
-            let place = place::parse(&name);
-            Some(place.map_err(|expected| {
-                error("guidance.teacher", &name, format!("\"initial\", or {expected}"))
-            })?)
+    let teacher = match &guidance.teacher {
+        Some(config::Teacher::Remote(settings)) => resolve_remote(settings)?,
+        Some(config::Teacher::Named(name)) if name != "initial" => {
+            let place = place::parse(name);
+            let wrong =
+                |expected| error("guidance.teacher", name, format!("\"initial\", {expected}, or a table"));
+            Teacher::Model(place.map_err(wrong)?)
         }
+        _ => Teacher::Initial,
     };
     let prompts = guidance.prompts.clone().unwrap_or_default();
     let set = PromptSet::load(&prompts)
         .map_err(|found| error("guidance.prompts", &prompts, format!("a prompt set ({found})")))?;
     Ok(Help { teacher, prompts: set })
+}
+
+fn resolve_remote(settings: &RemoteSettings) -> anyhow::Result<Teacher> {
+    let wrong = |bad: BadSetting| SettingError {
+        key: format!("guidance.teacher.{}", bad.name),
+        value: bad.value,
+        expected: bad.expected.into(),
+    };
+    settings.check().map_err(wrong)?;
+    settings.key().map_err(wrong)?;
+    let place = |name: &String| {
+        place::parse(name).map_err(|expected| error("guidance.teacher.tokenizer", name, expected))
+    };
+    let tokenizer = settings.tokenizer.as_ref().map(place).transpose()?;
+    Ok(Teacher::Remote { settings: settings.clone(), tokenizer })
 }
 
 fn resolve_reward(c: &mut Config) -> RewardSettings {

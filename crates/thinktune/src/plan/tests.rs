@@ -29,9 +29,9 @@ fn every_shipped_configuration_resolves() {
             *path = data.display().to_string();
         }
         if let Some(teacher) = config.guidance.as_mut().and_then(|guidance| guidance.teacher.as_mut())
-            && teacher != "initial"
+            && *teacher != config::Teacher::Named("initial".into())
         {
-            *teacher = place.path().display().to_string();
+            *teacher = config::Teacher::Named(place.path().display().to_string());
         }
         resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
@@ -87,5 +87,40 @@ fn the_baselines_differ_in_guidance_alone() {
         let grpo = resolve(load(&format!("grpo{kind}.toml"), &[])).unwrap().config;
         let guided = load(&format!("thinktuning{kind}.toml"), &["method=grpo".into()]);
         assert_eq!(resolve(guided).unwrap().config, grpo, "{kind}");
+    }
+}
+
+#[test]
+fn a_remote_teacher_is_judged_key_by_key() {
+    let data = tempfile::NamedTempFile::new().unwrap();
+    let base = format!(
+        "method = 'thinktuning'\nmodel.path = 'org/name'\ndata.task = 'gsm8k'\ndata.path = {:?}\nrun.steps = 3\n",
+        data.path().display().to_string()
+    );
+    let plan = |teacher: &str| {
+        let config = Config::parse(&format!("{base}guidance.teacher = {teacher}"), &[])?;
+        resolve(config)
+    };
+    let good = plan("{ url = 'http://localhost:8000/v1', model = 'm', retries = 2 }").unwrap();
+    let again = resolve(Config::parse(&good.config.to_toml(), &[]).unwrap()).unwrap();
+    assert_eq!(again.config, good.config, "what is written to the run folder is enough to run again");
+    let Job::Rl(rl) = &good.job else { panic!("a step") };
+    let Some(Help { teacher: Teacher::Remote { settings, tokenizer: None }, .. }) = &rl.help else {
+        panic!("a remote teacher")
+    };
+    assert_eq!((settings.retries, settings.concurrency, settings.extension), (2, 8, true));
+    for (teacher, word) in [
+        ("{ url = 'localhost', model = 'm' }", "guidance.teacher.url"),
+        ("{ url = 'http://me:secret@host/v1', model = 'm' }", "without a password"),
+        ("{ url = 'http://h/v1', model = '' }", "guidance.teacher.model"),
+        ("{ url = 'http://h/v1', model = 'm', concurrency = 0 }", "guidance.teacher.concurrency"),
+        ("{ url = 'http://h/v1', model = 'm', api = 'completions' }", "guidance.teacher.tokenizer"),
+        ("{ url = 'http://h/v1', model = 'm', key_env = 'NO_SUCH_VARIABLE' }", "guidance.teacher.key_env"),
+        ("{ url = 'http://h/v1', model = 'm', urll = 'x' }", "urll"),
+        ("{ url = 'http://h/v1' }", "model"),
+        ("7", "guidance.teacher"),
+    ] {
+        let error = format!("{:#}", plan(teacher).unwrap_err());
+        assert!(error.contains(word), "{teacher}: {error}");
     }
 }

@@ -1,0 +1,163 @@
+//! What the server is asked, and what its answer is worth.
+
+use serde_json::{Value, json};
+use thinktune_method::help::teacher::{NoReply, Reply};
+use thinktune_model::Message;
+use thinktune_model::rng::SampleRng;
+use thinktune_model::surface::SampleKey;
+
+use crate::settings::{Api, RemoteSettings};
+
+/// How replies are drawn, the same for all requests of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawing {
+    pub(crate) seed: u64,
+    pub(crate) temperature: f32,
+    pub(crate) max_tokens: usize,
+    pub(crate) max_prompt_tokens: usize,
+}
+
+/// The prompt of a request.
+pub(crate) enum Prompt {
+    /// For the server's chat template.
+    Chat(Vec<Message>),
+    /// Put through the template here.
+    Ids(Vec<u32>),
+}
+
+/// The endpoint, below the API's base.
+pub(crate) fn endpoint(api: Api) -> &'static str {
+    match api {
+        Api::Chat => "chat/completions",
+        Api::Completions => "completions",
+    }
+}
+
+/// The body of a request.
+pub(crate) fn body(settings: &RemoteSettings, drawing: &Drawing, prompt: &Prompt, key: SampleKey) -> Value {
+    // a shortest decimal, so that 0.7 is sent as 0.7
+    let temperature: f64 = drawing.temperature.to_string().parse().unwrap_or(1.0);
+    let mut body = json!({
+        "model": settings.model,
+        "max_tokens": drawing.max_tokens,
+        "temperature": temperature,
+        "seed": plain_seed(drawing.seed, key),
+    });
+    match prompt {
+        Prompt::Chat(messages) => body["messages"] = json!(messages),
+        Prompt::Ids(ids) => body["prompt"] = json!(ids),
+    }
+    if settings.extension {
+        body["thinktune"] = json!({
+            "key": [key.stream, key.step, key.question, key.sample],
+            "seed": drawing.seed,
+            "max_prompt_tokens": drawing.max_prompt_tokens,
+        });
+    }
+    body
+}
+
+/// A seed of its own for each request, small enough for every server.
+fn plain_seed(seed: u64, key: SampleKey) -> u32 {
+    SampleRng::new(seed, key).words(u32::MAX)[0] >> 1
+}
+
+/// Reads an answer with status 200.
+pub(crate) fn read_answer(answer: &Value, drawing: &Drawing) -> Result<Reply, NoReply> {
+    let bad = NoReply::BadAnswer;
+    let choice = answer.get("choices").and_then(|choices| choices.get(0)).ok_or(bad)?;
+    let prompt_tokens = answer["usage"]["prompt_tokens"].as_u64();
+    if prompt_tokens.is_some_and(|tokens| tokens > drawing.max_prompt_tokens as u64) {
+        return Ok(Reply::PromptTooLong);
+    }
+    let extension = choice.get("thinktune");
+    let raw = extension.and_then(|extension| extension["text"].as_str());
+    let said = choice["message"]["content"].as_str().or_else(|| choice["text"].as_str());
+    let text = raw.or(said).ok_or(bad)?.to_owned();
+    let ids = extension.and_then(|extension| extension["tokens"].as_array()).map(|ids| ids.len() as u64);
+    let tokens = ids.or_else(|| answer["usage"]["completion_tokens"].as_u64()).unwrap_or(0) as usize;
+    if tokens > drawing.max_tokens {
+        return Err(bad);
+    }
+    match choice["finish_reason"].as_str() {
+        Some("stop" | "eos") => Ok(Reply::Ended { text, tokens }),
+        Some("length") => Ok(Reply::Truncated { text, tokens }),
+        _ => Err(bad),
+    }
+}
+
+/// Whether a refusal says that the prompt is too long.
+pub(crate) fn says_too_long(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let signs = [
+        "context_length",
+        "context length",
+        "maximum context",
+        "context size",
+        "too long",
+        "too many tokens",
+    ];
+    signs.iter().any(|sign| text.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: SampleKey = SampleKey { stream: 1, step: 2, question: 3, sample: 4 };
+
+    fn drawing() -> Drawing {
+        Drawing { seed: 9, temperature: 0.7, max_tokens: 8, max_prompt_tokens: 100 }
+    }
+
+    fn settings(extension: bool) -> RemoteSettings {
+        serde_json::from_value(json!({ "url": "http://x/v1", "model": "m", "extension": extension })).unwrap()
+    }
+
+    #[test]
+    fn a_request_names_its_random_numbers() {
+        let prompt = Prompt::Chat(vec![Message::user("a")]);
+        let found = body(&settings(true), &drawing(), &prompt, KEY);
+        assert_eq!(found["temperature"].to_string(), "0.7");
+        assert_eq!(found["thinktune"]["key"], json!([1, 2, 3, 4]));
+        assert_eq!(found["messages"], json!([{ "role": "user", "content": "a" }]));
+        let other = body(&settings(true), &drawing(), &prompt, SampleKey { sample: 5, ..KEY });
+        assert_ne!(found["seed"], other["seed"]);
+        assert!(found["seed"].as_u64().unwrap() < 1 << 31);
+        let plain = body(&settings(false), &drawing(), &Prompt::Ids(vec![1, 2]), KEY);
+        assert_eq!((plain.get("thinktune"), &plain["prompt"]), (None, &json!([1, 2])));
+    }
+
+    #[test]
+    fn only_whole_answers_are_replies() {
+        let read = |answer: Value| read_answer(&answer, &drawing());
+        let answer = |content: Value, finish: Value| {
+            json!({ "choices": [{ "message": { "content": content }, "finish_reason": finish }],
+                    "usage": { "prompt_tokens": 5, "completion_tokens": 3 } })
+        };
+        let ended = Reply::Ended { text: "a".into(), tokens: 3 };
+        assert_eq!(read(answer("a".into(), "stop".into())), Ok(ended));
+        let cut = Reply::Truncated { text: "a".into(), tokens: 3 };
+        assert_eq!(read(answer("a".into(), "length".into())), Ok(cut));
+        for bad in [
+            json!(null),
+            json!([]),
+            json!({ "choices": [] }),
+            json!({ "choices": "a" }),
+            json!({ "error": { "message": "x" } }),
+            answer(Value::Null, "stop".into()),
+            answer(7.into(), "stop".into()),
+            answer("a".into(), Value::Null),
+            answer("a".into(), "content_filter".into()),
+            json!({ "choices": [{ "text": "a", "finish_reason": "stop" }], "usage": { "completion_tokens": 900 } }),
+        ] {
+            assert_eq!(read(bad.clone()), Err(NoReply::BadAnswer), "{bad}");
+        }
+        let mut long = answer("a".into(), "stop".into());
+        long["usage"]["prompt_tokens"] = 101.into();
+        assert_eq!(read(long), Ok(Reply::PromptTooLong));
+        let mut ours = answer("a".into(), "stop".into());
+        ours["choices"][0]["thinktune"] = json!({ "tokens": [5, 6], "text": "<b>a" });
+        assert_eq!(read(ours), Ok(Reply::Ended { text: "<b>a".into(), tokens: 2 }));
+    }
+}

@@ -1,0 +1,249 @@
+//! `POST /v1/completions`: texts or token ids to continue, and to score.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::choices::{Answer, Choices, TokenInfo, Update, finite};
+use super::error::ApiError;
+use super::fields::Fields;
+use super::sampling::{MOST_ALTERNATIVES, Wanted};
+use super::stream::{self, Format};
+use crate::server::State;
+
+/// Prompts of a request at most.
+const MOST_PROMPTS: usize = 1024;
+/// Tokens drawn where a request does not say how many, as OpenAI has it.
+const DEFAULT_TOKENS: usize = 16;
+
+/// What the response needs to know of the request.
+struct Asked {
+    state: Arc<State>,
+    prompts: Vec<Arc<[u32]>>,
+    /// Texts that were given as texts.
+    texts: Vec<Option<String>>,
+    echo: bool,
+    logprobs: bool,
+}
+
+/// Answers a request.
+pub(crate) async fn answer(state: Arc<State>, body: &[u8]) -> Result<Response, ApiError> {
+    let fields = Fields::parse(body)?;
+    state.check_model(&fields)?;
+    let mut wanted = Wanted::read(&fields, state.codec.stop(), state.settings.seed)?;
+    let top = fields.count("logprobs", 0..=MOST_ALTERNATIVES)?;
+    let echo = fields.get("echo")?.unwrap_or(false);
+    let score = echo && top.is_some();
+    let (prompts, texts) = read_prompts(&state, &fields)?;
+    let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
+    let lowest = if echo { 0 } else { 1 };
+    let asked_for = fields.count("max_tokens", lowest..=usize::MAX)?;
+    wanted.max_tokens = Some(state.room("prompt", longest, &wanted, asked_for, DEFAULT_TOKENS)?);
+    let job = state.admit(&prompts, &wanted, top, score)?;
+    let choices = Choices::new(&state.codec, &wanted, &prompts, true);
+    let head = head(&state, job.number());
+    let asked = Asked { state, prompts, texts, echo, logprobs: top.is_some() };
+    if wanted.stream {
+        let written = vec![None; choices.len()];
+        let chunks = Chunks { asked, head, include_usage: wanted.include_usage, written };
+        return Ok(stream::respond(job, choices, chunks));
+    }
+    let (mut job, mut choices) = (job, choices);
+    let answers = choices.gather(&mut job).await?;
+    let mut body = head;
+    let listed = answers.into_iter().enumerate().map(|(index, answer)| asked.choice(&choices, index, answer));
+    body.insert("choices".into(), listed.collect());
+    body.insert("usage".into(), choices.usage());
+    Ok(Json(body).into_response())
+}
+
+fn head(state: &State, number: u64) -> Map<String, Value> {
+    let id = format!("cmpl-{number:016x}");
+    state.head(id, "text_completion")
+}
+
+impl Asked {
+    fn choice(&self, choices: &Choices, index: usize, answer: Answer) -> Value {
+        let part = choices.part(index);
+        let (mut text, mut logprobs) = (String::new(), Logprobs::default());
+        if self.echo {
+            text.push_str(&self.prompt_text(part));
+            self.echo(&mut logprobs, choices, part);
+        }
+        text.push_str(&answer.text);
+        logprobs.extend(&self.state, answer.infos);
+        let mut choice = json!({
+            "index": index,
+            "text": text,
+            "logprobs": self.logprobs.then(|| logprobs.to_json()),
+            "finish_reason": answer.finish,
+        });
+        if let Some(extension) = choices.extension(index) {
+            choice["thinktune"] = extension;
+        }
+        choice
+    }
+
+    fn prompt_text(&self, part: usize) -> String {
+        let as_ids = || self.state.codec.decode(&self.prompts[part]);
+        self.texts[part].clone().unwrap_or_else(as_ids)
+    }
+
+    /// The prompt's tokens, the first without a log-prob: nothing precedes it.
+    fn echo(&self, logprobs: &mut Logprobs, choices: &Choices, part: usize) {
+        let mut ids = self.prompts[part].iter().copied();
+        if let Some(first) = ids.next() {
+            logprobs.push(&self.state, first, None);
+        }
+        for (token, likely) in ids.zip(choices.scores(part)) {
+            logprobs.push(&self.state, token, Some(&TokenInfo { token, likely: likely.clone() }));
+        }
+    }
+}
+
+/// `logprobs` of an answer, or of a piece of one.
+#[derive(Default, Clone)]
+struct Logprobs {
+    tokens: Vec<String>,
+    logprobs: Vec<Option<f32>>,
+    top: Vec<Option<Map<String, Value>>>,
+    offsets: Vec<usize>,
+    /// Characters so far.
+    length: usize,
+}
+
+impl Logprobs {
+    fn extend(&mut self, state: &State, infos: Vec<TokenInfo>) {
+        for info in infos {
+            self.push(state, info.token, Some(&info));
+        }
+    }
+
+    fn push(&mut self, state: &State, token: u32, info: Option<&TokenInfo>) {
+        let text = state.pieces.of(token);
+        self.offsets.push(self.length);
+        self.length += text.chars().count();
+        self.logprobs.push(info.map(|info| finite(info.likely.logprob)));
+        self.top.push(info.map(|info| {
+            let mut top = Map::new();
+            let own = (token, info.likely.logprob);
+            for (id, logprob) in info.likely.top.iter().copied().chain([own]) {
+                // several ids may have the same text; the likeliest goes first
+                top.entry(state.pieces.of(id)).or_insert_with(|| finite(logprob).into());
+            }
+            top
+        }));
+        self.tokens.push(text);
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { tokens, logprobs, top, offsets, .. } = self;
+        json!({ "tokens": tokens, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": offsets })
+    }
+}
+
+/// Chunks of a stream.
+struct Chunks {
+    asked: Asked,
+    head: Map<String, Value>,
+    include_usage: bool,
+    /// Characters of each answer so far, once it has begun.
+    written: Vec<Option<usize>>,
+}
+
+impl Chunks {
+    fn chunk(&self, choices: Value, usage: Value) -> Value {
+        let mut chunk = self.head.clone();
+        chunk.insert("choices".into(), choices);
+        if self.include_usage {
+            chunk.insert("usage".into(), usage);
+        }
+        Value::Object(chunk)
+    }
+}
+
+impl Format for Chunks {
+    fn first(&self, _: &Choices) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn update(&mut self, choices: &Choices, update: Update) -> Vec<Value> {
+        let Update { choice, text, infos, finish } = update;
+        let begins = self.written[choice].is_none();
+        let mut logprobs = Logprobs { length: self.written[choice].unwrap_or(0), ..Logprobs::default() };
+        let mut shown = String::new();
+        if begins && self.asked.echo {
+            let part = choices.part(choice);
+            shown = self.asked.prompt_text(part);
+            self.asked.echo(&mut logprobs, choices, part);
+        }
+        shown.push_str(&text);
+        logprobs.extend(&self.asked.state, infos);
+        self.written[choice] = Some(logprobs.length);
+        let mut entry = json!({
+            "index": choice,
+            "text": shown,
+            "logprobs": self.asked.logprobs.then(|| logprobs.to_json()),
+            "finish_reason": finish,
+        });
+        if let Some(extension) = finish.and_then(|_| choices.extension(choice)) {
+            entry["thinktune"] = extension;
+        }
+        vec![self.chunk(json!([entry]), Value::Null)]
+    }
+
+    fn last(&self, choices: &Choices) -> Option<Value> {
+        self.include_usage.then(|| self.chunk(json!([]), choices.usage()))
+    }
+}
+
+type Prompts = (Vec<Arc<[u32]>>, Vec<Option<String>>);
+
+/// A text, texts, ids, or lists of ids. A text gets the model's BOS in front unless it spells it out.
+fn read_prompts(state: &State, fields: &Fields) -> Result<Prompts, ApiError> {
+    let expected = || {
+        ApiError::field(
+            "prompt",
+            "prompt: expected a text, token ids, or a list of either, none of them empty",
+        )
+    };
+    let value = fields.raw("prompt").ok_or_else(expected)?;
+    let several = match value {
+        Value::String(_) => false,
+        Value::Array(list) if list.first().is_some_and(|first| first.is_u64()) => false,
+        Value::Array(list) if !list.is_empty() => true,
+        _ => return Err(expected()),
+    };
+    let list = match value {
+        Value::Array(list) if several => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    if list.len() > MOST_PROMPTS {
+        let message = format!("{} prompts: expected at most {MOST_PROMPTS}", list.len());
+        return Err(ApiError::field("prompt", message));
+    }
+    let (mut prompts, mut texts) = (Vec::new(), Vec::new());
+    for one in list {
+        let (ids, text) = match one {
+            Value::String(text) => {
+                let ids = state.codec.encode(text);
+                let bos = state.codec.bos().filter(|bos| ids.first() != Some(bos));
+                (bos.into_iter().chain(ids).collect(), Some(text.clone()))
+            }
+            Value::Array(ids) => {
+                let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+                (ids.iter().map(id).collect::<Option<Vec<u32>>>().ok_or_else(expected)?, None)
+            }
+            _ => return Err(expected()),
+        };
+        state.check_ids(&ids)?;
+        if ids.is_empty() {
+            return Err(expected());
+        }
+        prompts.push(ids.into());
+        texts.push(text);
+    }
+    Ok((prompts, texts))
+}

@@ -1,0 +1,179 @@
+//! A server of a tiny random model in this process, and a client that sees every byte.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thinktune_model::{Codec, Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
+use thinktune_serve::{ServeError, Settings, Stop, serve};
+
+/// A model directory: a random Llama with the homework's tokenizer, of `context` positions.
+pub fn model_dir(context: usize) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    thinktune_tasks::homework::write_model_files(dir.path()).unwrap();
+    let config = dir.path().join("config.json");
+    let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    for (key, size) in [
+        ("hidden_size", 32),
+        ("intermediate_size", 64),
+        ("num_hidden_layers", 2),
+        ("num_attention_heads", 4),
+        ("num_key_value_heads", 2),
+        ("head_dim", 8),
+        ("max_position_embeddings", context),
+    ] {
+        value[key] = size.into();
+    }
+    std::fs::write(&config, value.to_string()).unwrap();
+    let mut params = init_random(ModelSpec::from_dir(dir.path()).unwrap(), 3);
+    // far enough from uniform that the answers of two prompts differ
+    params.data.iter_mut().for_each(|weight| *weight *= 3.0);
+    save_params(dir.path(), &params, Dtype::F32).unwrap();
+    dir
+}
+
+pub fn frozen(dir: &Path) -> FrozenModel {
+    FrozenModel::load(dir, Precision::F32).unwrap()
+}
+
+pub fn codec(dir: &Path) -> Codec {
+    Codec::load(dir, "2025-01-01").unwrap()
+}
+
+/// A running server.
+pub struct Server {
+    pub dir: TempDir,
+    pub addr: SocketAddr,
+    pub stop: Stop,
+    running: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(1024, |_| ())
+    }
+
+    pub fn with(context: usize, change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = model_dir(context);
+        let mut settings = Settings {
+            name: "tiny".into(),
+            api_key: None,
+            max_body_bytes: 1 << 20,
+            max_samples: 256,
+            grace: Duration::from_secs(20),
+            seed: 5,
+            clock: || 1_700_000_000,
+        };
+        change(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (addr, stop) = (listener.local_addr().unwrap(), Stop::default());
+        let (model, codec, asked) = (frozen(dir.path()), codec(dir.path()), stop.clone());
+        let running = std::thread::spawn(move || serve(model, codec, settings, listener, &asked));
+        Self { dir, addr, stop, running: Some(running) }
+    }
+
+    /// Asks it to stop and waits.
+    pub fn end(&mut self) -> Result<(), ServeError> {
+        self.stop.stop();
+        self.running.take().map_or(Ok(()), |running| running.join().unwrap())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, "Content-Type: application/json\r\n", &body.to_string())
+    }
+
+    /// A success's body.
+    pub fn ok(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.post(path, body);
+        assert_eq!(status, 200, "{body}: {answer}");
+        answer
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+        let (status, _, text) = self.exchange(method, path, headers, body);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Status, head and body.
+    pub fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let mut stream = self.open(method, path, headers, body);
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        let (head, rest) = all.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_ascii_lowercase(), rest.into())
+    }
+
+    pub fn open(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // a server that refuses by the head alone may close before all is sent
+        let _ = stream.write_all(body.as_bytes());
+        stream
+    }
+
+    /// Begins a stream; its events are read one at a time.
+    pub fn stream(&self, path: &str, body: &Value) -> Events {
+        let mut body = body.clone();
+        body["stream"] = true.into();
+        let stream = self.open("POST", path, "Content-Type: application/json\r\n", &body.to_string());
+        let mut events = Events { reader: BufReader::new(stream) };
+        let mut line = String::new();
+        events.reader.read_line(&mut line).unwrap();
+        assert!(line.contains(" 200 "), "{line}");
+        events
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// Server-sent events.
+pub struct Events {
+    reader: BufReader<TcpStream>,
+}
+
+impl Events {
+    /// The next event; none after `[DONE]`.
+    pub fn next(&mut self) -> Option<Value> {
+        loop {
+            let mut line = String::new();
+            let read = self.reader.read_line(&mut line).expect("an event");
+            assert!(read > 0, "the stream ended before [DONE]");
+            match line.trim_end().strip_prefix("data: ") {
+                Some("[DONE]") => return None,
+                Some(event) => return Some(serde_json::from_str(event).unwrap()),
+                None => {}
+            }
+        }
+    }
+
+    pub fn rest(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// The text of a chat stream's choice 0, and why it ended.
+pub fn streamed_text(events: &[Value]) -> (String, String) {
+    let deltas = events.iter().filter_map(|event| event["choices"].get(0));
+    let text = deltas.clone().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
+    let finish = deltas.filter_map(|choice| choice["finish_reason"].as_str()).collect();
+    (text, finish)
+}
+
+pub fn chat(question: &str) -> Value {
+    json!({ "model": "tiny", "messages": [{ "role": "user", "content": question }] })
+}
