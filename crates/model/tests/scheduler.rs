@@ -16,7 +16,15 @@ use thinktune_model::{LocalModel, ModelError};
 #[derive(Default)]
 struct Told {
     prompt: Option<Vec<Alternatives>>,
-    samples: BTreeMap<usize, (Vec<u32>, Vec<f32>, Vec<Option<Alternatives>>, Option<Finish>)>,
+    samples: BTreeMap<usize, Sample>,
+}
+
+#[derive(Default)]
+struct Sample {
+    tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    alternatives: Vec<Option<Alternatives>>,
+    finish: Option<Finish>,
 }
 
 impl Told {
@@ -25,19 +33,19 @@ impl Told {
             Event::Prompt(scores) => self.prompt = Some(scores),
             Event::Token { sample, drawn } => {
                 let heard = self.samples.entry(sample).or_default();
-                assert!(heard.3.is_none(), "a token after the end");
-                heard.0.push(drawn.token);
-                heard.1.push(drawn.logprob);
-                heard.2.push(drawn.alternatives);
+                assert!(heard.finish.is_none(), "a token after the end");
+                heard.tokens.push(drawn.token);
+                heard.logprobs.push(drawn.logprob);
+                heard.alternatives.push(drawn.alternatives);
             }
-            Event::End { sample, how } => self.samples.entry(sample).or_default().3 = Some(how.unwrap()),
+            Event::End { sample, how } => self.samples.entry(sample).or_default().finish = Some(how.unwrap()),
         }
     }
 
     fn completions(&self) -> Vec<Completion> {
-        let completion = |(tokens, logprobs, _, finish): &(Vec<u32>, Vec<f32>, _, Option<Finish>)| {
-            let finish = finish.expect("an end");
-            Completion { tokens: tokens.clone(), logprobs: logprobs.clone(), finish }
+        let completion = |sample: &Sample| {
+            let (tokens, logprobs) = (sample.tokens.clone(), sample.logprobs.clone());
+            Completion { tokens, logprobs, finish: sample.finish.expect("an end") }
         };
         self.samples.values().map(completion).collect()
     }
@@ -71,7 +79,7 @@ fn request(prompt: &Prompt, index: usize) -> Request {
         prompt,
         keys,
         sampling: sampling(index),
-        top: (index % 2 == 0).then_some(3),
+        top: index.is_multiple_of(2).then_some(3),
         score_prompt: false,
     }
 }
@@ -133,9 +141,9 @@ fn neighbours_that_leave_change_nothing() {
         assert_eq!(heard[&tickets[index]].completions(), expected[index], "{index}");
     }
     let heard = &heard[&tickets[4]];
-    assert!(heard.samples[&1].3.is_none(), "no end is told of what was cancelled");
+    assert!(heard.samples[&1].finish.is_none(), "no end is told of what was cancelled");
     for sample in [0, 2] {
-        assert_eq!(heard.samples[&sample].0, expected[4][sample].tokens);
+        assert_eq!(heard.samples[&sample].tokens, expected[4][sample].tokens);
     }
 }
 
@@ -178,8 +186,8 @@ fn scores_of_a_prompt_equal_those_of_score() {
                 let found: Vec<f32> = scores.iter().map(|score| score.logprob).collect();
                 assert!(found == expected, "{name}");
                 check_tops(&mut model, &prompt.tokens, scores);
-                assert_eq!(told.samples[&0].0.len(), max_tokens);
-                assert_eq!(told.samples[&0].3, Some(Finish::Length));
+                assert_eq!(told.samples[&0].tokens.len(), max_tokens);
+                assert_eq!(told.samples[&0].finish, Some(Finish::Length));
             }
         }
     }
@@ -199,7 +207,6 @@ fn check_tops(model: &mut LocalModel, tokens: &[u32], scores: &[Alternatives]) {
 
 #[test]
 fn alternatives_are_the_models_own_whatever_the_temperature() {
-    let model = load("wide");
     let mut told = Vec::new();
     for temperature in [1.0, 0.3] {
         let mut model = load("wide");
@@ -210,13 +217,12 @@ fn alternatives_are_the_models_own_whatever_the_temperature() {
         request.sampling.max_tokens = 1;
         let ticket = scheduler.submit(request).unwrap();
         finish(&mut scheduler, &mut heard);
-        let (_, logprobs, alternatives, _) = &heard[&ticket].samples[&0];
+        let Sample { logprobs, alternatives, .. } = &heard[&ticket].samples[&0];
         let alternatives = alternatives[0].clone().expect("asked for");
         assert_eq!(logprobs[0] == alternatives.logprob, temperature == 1.0);
         told.push(alternatives.top);
     }
     assert_eq!(told[0], told[1]);
-    drop(model);
 }
 
 #[test]

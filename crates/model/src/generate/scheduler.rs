@@ -304,7 +304,7 @@ impl Scheduler {
         };
         let busy = self.batches.iter_mut().filter(|batch| !batch.rows.is_empty());
         let mut busy: Vec<&mut Batch> = busy.collect();
-        let made: Vec<(Vec<(Ticket, usize, Drawn)>, Vec<Ended>)> = match busy.as_mut_slice() {
+        let made: Vec<_> = match busy.as_mut_slice() {
             [] => return,
             [one] => vec![run(one)],
             more => more.par_iter_mut().map(|batch| run(batch)).collect(),
