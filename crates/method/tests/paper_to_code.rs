@@ -31,7 +31,9 @@ fn resolve(file: &str) -> PathBuf {
 fn every_file_item_and_test_named_exists() {
     let document = fs::read_to_string(root().join("docs/paper-to-code.md")).expect("the document");
     let mut all = String::new();
-    sources(&root().join("crates/method"), &mut all);
+    for krate in ["method", "eval"] {
+        sources(&root().join("crates").join(krate), &mut all);
+    }
     let (mut items, mut tests) = (0, 0);
     for name in names(&document) {
         if let Some((file, item)) = name.split_once(".rs::") {
