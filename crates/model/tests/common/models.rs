@@ -28,8 +28,13 @@ pub const MODELS: [&str; 12] = [
 
 /// Too large for a thread's cache: sampled by all threads together.
 pub const LARGE: &str = "large";
-/// The same in bf16.
-pub const LARGE_BF16: &str = "large bf16";
+
+/// The large model in both precisions; not where the portable kernels run on a processor that multiplies and adds in
+/// a function call, which takes minutes.
+pub fn large() -> &'static [&'static str] {
+    let slow = thinktune_kernels::isa() == thinktune_kernels::Isa::Portable && cfg!(target_arch = "x86_64");
+    if slow { &[] } else { &[LARGE, "large bf16"] }
+}
 
 pub fn load(name: &str) -> LocalModel {
     match name.strip_suffix(" bf16") {
