@@ -6,7 +6,7 @@ mod common;
 mod models;
 
 use common::{assert_close, assert_same_bits, key};
-use models::{MODELS, generate, large, load, prompts, sampling, threads, train_once, training_batch};
+use models::{LARGE, MODELS, generate, large, load, prompts, sampling, threads, train_once, training_batch};
 use thinktune_model::surface::{Completion, Prompt, Score, TokenBatch, Train};
 
 #[test]

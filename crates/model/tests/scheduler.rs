@@ -7,7 +7,7 @@ mod models;
 use std::collections::BTreeMap;
 
 use common::key;
-use models::{LARGE, LARGE_BF16, generate, load, prompts, threads};
+use models::{LARGE, generate, large, load, prompts, threads};
 use thinktune_model::scheduler::{Alternatives, Event, Request, Scheduler, Ticket};
 use thinktune_model::surface::{Completion, Finish, Prompt, Sampling, Score, TokenBatch};
 use thinktune_model::{LocalModel, ModelError};
@@ -96,7 +96,7 @@ fn alone(model: &mut LocalModel, request: &Request) -> Vec<Completion> {
 
 #[test]
 fn requests_that_join_while_others_run_equal_those_alone() {
-    for name in ["llama", "qwen3 bf16", "wide", LARGE, LARGE_BF16] {
+    for name in ["llama", "qwen3 bf16", "wide"].into_iter().chain(large().iter().copied()) {
         let mut model = load(name);
         let requests = requests(&model);
         let expected: Vec<_> = requests.iter().map(|request| alone(&mut model, request)).collect();
