@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use thinktune_kernels::gemm::Threads;
+use thinktune_kernels::{Team, Threads};
 
 pub use super::batch::Drawn;
 use super::batch::{Batch, Ended, NewRow, Row, head};
@@ -295,19 +295,20 @@ impl Scheduler {
         balance(&mut self.batches);
         let decoder = self.engine.decoder();
         let alone = self.batches.len() == 1;
-        let decoder = Decoder { threads: if alone { Threads::All } else { Threads::One }, ..decoder };
-        let run = |batch: &mut Batch| {
+        let run = |batch: &mut Batch, threads: Threads| {
             let mut tokens = Vec::with_capacity(batch.rows.len());
             let mut watch = |row: &Row, drawn| tokens.push((Ticket(row.prompt), row.sample, drawn));
-            let ended = batch.decode(&decoder, None, &mut watch);
+            let ended = batch.decode(&Decoder { threads, ..decoder }, None, &mut watch);
             (tokens, ended)
         };
         let busy = self.batches.iter_mut().filter(|batch| !batch.rows.is_empty());
         let mut busy: Vec<&mut Batch> = busy.collect();
         let made: Vec<_> = match busy.as_mut_slice() {
             [] => return,
-            [one] => vec![run(one)],
-            more => more.par_iter_mut().map(|batch| run(batch)).collect(),
+            [one] if alone => {
+                vec![Team::with(decoder.threads.count(), |team| run(one, Threads::Team(team)))]
+            }
+            more => more.par_iter_mut().map(|batch| run(batch, Threads::One)).collect(),
         };
         for (tokens, ended) in made {
             for (ticket, sample, drawn) in tokens {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use thinktune_model::{Message, ModelError, Role};
 
 use super::choices::{Answer, Choices, TokenInfo, Update, finite};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::sampling::{MOST_ALTERNATIVES, Wanted};
-use super::stream::{self, Format};
+use super::stream::{self, Envelope, Format};
 use crate::server::State;
 
 /// Answers a request.
@@ -39,7 +39,7 @@ pub(crate) async fn answer(state: Arc<State>, body: &[u8]) -> Result<Response, A
     if wanted.stream {
         let head = state.head(id, "chat.completion.chunk");
         let include_usage = wanted.include_usage;
-        let chunks = Chunks { state, head, logprobs, include_usage };
+        let chunks = Chunks { state, envelope: Envelope { head, include_usage }, logprobs };
         return Ok(stream::respond(job, choices, chunks));
     }
     let answers = choices.gather(&mut job).await?;
@@ -82,21 +82,11 @@ fn logprobs_of(state: &State, infos: &[TokenInfo]) -> Value {
 /// Chunks of a stream.
 struct Chunks {
     state: Arc<State>,
-    head: Map<String, Value>,
+    envelope: Envelope,
     logprobs: bool,
-    include_usage: bool,
 }
 
 impl Chunks {
-    fn chunk(&self, choices: Value, usage: Value) -> Value {
-        let mut chunk = self.head.clone();
-        chunk.insert("choices".into(), choices);
-        if self.include_usage {
-            chunk.insert("usage".into(), usage);
-        }
-        Value::Object(chunk)
-    }
-
     fn delta(&self, index: usize, delta: Value, logprobs: Value, finish: Option<&str>) -> Value {
         json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish })
     }
@@ -106,7 +96,7 @@ impl Format for Chunks {
     fn first(&self, choices: &Choices) -> Vec<Value> {
         let role = json!({ "role": "assistant", "content": "" });
         let of_choice = |index| self.delta(index, role.clone(), Value::Null, None);
-        (0..choices.len()).map(|index| self.chunk(json!([of_choice(index)]), Value::Null)).collect()
+        (0..choices.len()).map(|index| self.envelope.chunk(json!([of_choice(index)]), Value::Null)).collect()
     }
 
     fn update(&mut self, choices: &Choices, update: Update) -> Vec<Value> {
@@ -115,20 +105,20 @@ impl Format for Chunks {
         if !text.is_empty() || !infos.is_empty() {
             let logprobs = if self.logprobs { logprobs_of(&self.state, &infos) } else { Value::Null };
             let delta = self.delta(choice, json!({ "content": text }), logprobs, None);
-            chunks.push(self.chunk(json!([delta]), Value::Null));
+            chunks.push(self.envelope.chunk(json!([delta]), Value::Null));
         }
         if finish.is_some() {
             let mut last = self.delta(choice, json!({}), Value::Null, finish);
             if let Some(extension) = choices.extension(choice) {
                 last["thinktune"] = extension;
             }
-            chunks.push(self.chunk(json!([last]), Value::Null));
+            chunks.push(self.envelope.chunk(json!([last]), Value::Null));
         }
         chunks
     }
 
     fn last(&self, choices: &Choices) -> Option<Value> {
-        self.include_usage.then(|| self.chunk(json!([]), choices.usage()))
+        self.envelope.include_usage.then(|| self.envelope.chunk(json!([]), choices.usage()))
     }
 }
 

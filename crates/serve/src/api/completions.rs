@@ -10,7 +10,7 @@ use super::choices::{Answer, Choices, TokenInfo, Update, finite};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::sampling::{MOST_ALTERNATIVES, Wanted};
-use super::stream::{self, Format};
+use super::stream::{self, Envelope, Format};
 use crate::server::State;
 
 /// Prompts of a request at most.
@@ -47,7 +47,8 @@ pub(crate) async fn answer(state: Arc<State>, body: &[u8]) -> Result<Response, A
     let asked = Asked { state, prompts, texts, echo, logprobs: top.is_some() };
     if wanted.stream {
         let written = vec![None; choices.len()];
-        let chunks = Chunks { asked, head, include_usage: wanted.include_usage, written };
+        let envelope = Envelope { head, include_usage: wanted.include_usage };
+        let chunks = Chunks { asked, envelope, written };
         return Ok(stream::respond(job, choices, chunks));
     }
     let (mut job, mut choices) = (job, choices);
@@ -147,21 +148,9 @@ impl Logprobs {
 /// Chunks of a stream.
 struct Chunks {
     asked: Asked,
-    head: Map<String, Value>,
-    include_usage: bool,
+    envelope: Envelope,
     /// Characters of each answer so far, once it has begun.
     written: Vec<Option<usize>>,
-}
-
-impl Chunks {
-    fn chunk(&self, choices: Value, usage: Value) -> Value {
-        let mut chunk = self.head.clone();
-        chunk.insert("choices".into(), choices);
-        if self.include_usage {
-            chunk.insert("usage".into(), usage);
-        }
-        Value::Object(chunk)
-    }
 }
 
 impl Format for Chunks {
@@ -191,11 +180,11 @@ impl Format for Chunks {
         if let Some(extension) = finish.and_then(|_| choices.extension(choice)) {
             entry["thinktune"] = extension;
         }
-        vec![self.chunk(json!([entry]), Value::Null)]
+        vec![self.envelope.chunk(json!([entry]), Value::Null)]
     }
 
     fn last(&self, choices: &Choices) -> Option<Value> {
-        self.include_usage.then(|| self.chunk(json!([]), choices.usage()))
+        self.envelope.include_usage.then(|| self.envelope.chunk(json!([]), choices.usage()))
     }
 }
 

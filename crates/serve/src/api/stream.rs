@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::choices::{Choices, Update};
 use crate::engine::Job;
@@ -20,6 +20,24 @@ pub(crate) trait Format: Send + 'static {
     fn update(&mut self, choices: &Choices, update: Update) -> Vec<Value>;
     /// After all answers, if anything.
     fn last(&self, choices: &Choices) -> Option<Value>;
+}
+
+/// What all chunks of an answer share.
+pub(crate) struct Envelope {
+    pub(crate) head: Map<String, Value>,
+    pub(crate) include_usage: bool,
+}
+
+impl Envelope {
+    /// A chunk; `usage` is left out unless it was asked for.
+    pub(crate) fn chunk(&self, choices: Value, usage: Value) -> Value {
+        let mut chunk = self.head.clone();
+        chunk.insert("choices".into(), choices);
+        if self.include_usage {
+            chunk.insert("usage".into(), usage);
+        }
+        Value::Object(chunk)
+    }
 }
 
 struct Streamed<F> {
