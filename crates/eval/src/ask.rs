@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use thinktune_model::surface::{
-    Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling, stream,
+use thinktune_policy::{
+    Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, Role, SampleKey, Sampling,
+    Stream, Tokenizer,
 };
-use thinktune_model::{Language, Message, ModelError, Role};
 
 use crate::EvalError;
 use crate::methods::{Asked, Method, Next, Round};
@@ -60,7 +60,7 @@ pub struct Interview<'a> {
     /// The model.
     pub model: &'a mut dyn Generate,
     /// Its tokenizer and chat template.
-    pub language: &'a dyn Language,
+    pub language: &'a dyn Tokenizer,
     /// The way of prompting.
     pub method: &'a dyn Method,
     /// How answers are drawn.
@@ -162,7 +162,7 @@ fn prompts(
     let mut places = Vec::with_capacity(requests.len());
     for request in requests {
         let Conversation { question, sample, .. } = conversations[request.conversation];
-        let key = SampleKey { stream: stream::BENCHMARK, step: round, question, sample };
+        let key = SampleKey { stream: Stream::Benchmark, step: round, question, sample };
         match prompts.last_mut() {
             Some(prompt) if *prompt.tokens == *request.tokens => prompt.keys.push(key),
             _ => prompts.push(Prompt { tokens: Arc::from(request.tokens.as_slice()), keys: vec![key] }),
@@ -174,7 +174,7 @@ fn prompts(
 }
 
 /// What was said, held to the request's own limit; `request.tokens` grows by it.
-fn said(language: &dyn Language, request: &mut Request, drawn: &[u32], finish: Finish) -> Round {
+fn said(language: &dyn Tokenizer, request: &mut Request, drawn: &[u32], finish: Finish) -> Round {
     let within = &drawn[..drawn.len().min(request.limit)];
     let ended = finish == Finish::Stop && within.len() == drawn.len();
     let spoken = &within[..within.len() - usize::from(ended)];
@@ -198,7 +198,7 @@ fn said(language: &dyn Language, request: &mut Request, drawn: &[u32], finish: F
 ///
 /// # Errors
 /// The template refuses the conversation.
-pub fn prompt(language: &dyn Language, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+pub fn prompt(language: &dyn Tokenizer, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
     if language.has_chat_template() {
         return language.prompt_ids(messages);
     }

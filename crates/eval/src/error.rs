@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use thinktune_model::ModelError;
+use thinktune_policy::ModelError;
 use thinktune_runlog::RunError;
 
 /// An error of the evaluation crate.

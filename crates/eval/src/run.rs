@@ -1,8 +1,6 @@
 //! The evaluation loop: benchmark by benchmark, method by method, a portion of questions at a time.
 
-use thinktune_model::Language;
-use thinktune_model::chat::Message;
-use thinktune_model::surface::{Generate, GenerateProgress};
+use thinktune_policy::{Generate, GenerateProgress, Message, Tokenizer};
 use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::Benchmark;
 
@@ -81,7 +79,7 @@ pub struct Subject<'a> {
     /// The model.
     pub model: &'a mut dyn Generate,
     /// Its tokenizer and chat template.
-    pub language: &'a dyn Language,
+    pub language: &'a dyn Tokenizer,
 }
 
 /// Asks every question that has no answer yet, and sums up.
@@ -207,7 +205,7 @@ impl Cell<'_> {
             .collect())
     }
 
-    fn asked(&self, question: &Question, language: &dyn Language) -> Result<Asked, EvalError> {
+    fn asked(&self, question: &Question, language: &dyn Tokenizer) -> Result<Asked, EvalError> {
         let text = self.exam.benchmark.prompt(question);
         let length = prompt(language, &[Message::user(text.as_str())])?.len();
         let (answer_tokens, budget_tokens) = self.settings.limits(self.exam.benchmark);
@@ -225,7 +223,7 @@ mod tests {
     use crate::folder::Identity;
     use crate::methods;
     use crate::testing::{Actor, Chars, exam, settings};
-    use thinktune_model::surface::SampleKey;
+    use thinktune_policy::SampleKey;
 
     const METHODS: [&str; 2] = ["zero-shot", "self-correct"];
 
@@ -282,7 +280,10 @@ mod tests {
         assert_eq!((summary.majority, summary.unparseable, summary.truncated), (0.5, 0.0, 0.0));
         assert!(summary.interval_low < 0.2 && summary.interval_high > 0.4);
         let lengths: usize = (0..12)
-            .map(|i| says(SampleKey { stream: 0, step: 0, question: i / 3, sample: i % 3 }, "").len() + 1)
+            .map(|i| {
+                says(SampleKey { stream: Stream::Attempt, step: 0, question: i / 3, sample: i % 3 }, "").len()
+                    + 1
+            })
             .sum();
         assert_eq!(summary.tokens_mean, lengths as f64 / 12.0);
     }

@@ -1,7 +1,7 @@
 //! The statistics of an evaluation: means, standard errors, bootstrap intervals, pass@k, exact tests.
 
-use thinktune_model::rng::SampleRng;
-use thinktune_model::surface::{SampleKey, stream};
+use thinktune_policy::rng::SampleRng;
+use thinktune_policy::{SampleKey, Stream};
 
 /// Mean; NaN of nothing.
 pub fn mean(values: &[f64]) -> f64 {
@@ -36,7 +36,7 @@ pub fn bootstrap_interval(values: &[f64], seed: u64) -> [f64; 2] {
 
 fn resampled_mean(values: &[f64], seed: u64, resample: u32) -> f64 {
     let rng =
-        SampleRng::new(seed, SampleKey { stream: stream::BOOTSTRAP, step: 0, question: 0, sample: resample });
+        SampleRng::new(seed, SampleKey { stream: Stream::Bootstrap, step: 0, question: 0, sample: resample });
     let n = values.len();
     let mut sum = 0.0;
     for block in 0..n.div_ceil(4) {

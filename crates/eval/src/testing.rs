@@ -1,7 +1,9 @@
 //! Doubles for tests: a language of ASCII characters, and a model that answers as a function says.
 
-use thinktune_model::surface::{Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling};
-use thinktune_model::{Language, Message, ModelError};
+use thinktune_policy::{
+    Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, SampleKey, Sampling,
+    Tokenizer,
+};
 use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 use thinktune_tasks::grading::AnswerKind;
@@ -19,7 +21,7 @@ pub struct Chars {
     pub template: bool,
 }
 
-impl Language for Chars {
+impl Tokenizer for Chars {
     fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         assert!(self.template, "rendered without a template");
         let turn = |message: &Message| format!("<{:?}>{}<end>", message.role, message.content);

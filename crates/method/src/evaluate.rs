@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use thinktune_model::surface::{Completion, Generate, GenerateProgress, Prompt, SampleKey, Sampling, stream};
+use thinktune_policy::{Completion, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Stream};
 use thinktune_runlog::event::EvalMetrics;
 use thinktune_tasks::grading::grade;
 use thinktune_tasks::{Question, Verdict, first_attempt, reflects};
 
 use crate::error::MethodError;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::record::{mean, mean_and_std, share};
 use crate::reward::outcome::Outcome;
 use crate::reward::phrase::says_once;
@@ -70,7 +70,7 @@ pub struct Evaluation {
 /// No questions or no samples, a prompt that does not fit, a failing model.
 pub fn evaluate(
     model: &mut (impl Generate + ?Sized),
-    language: &dyn Language,
+    language: &dyn Tokenizer,
     exam: &Exam,
     step: u32,
     progress: &mut dyn FnMut(GenerateProgress),
@@ -79,7 +79,7 @@ pub fn evaluate(
         return Err(MethodError::BadData("an evaluation needs at least one question and one sample".into()));
     }
     let key = |question: &Question, sample: usize| SampleKey {
-        stream: stream::EVAL,
+        stream: Stream::HeldOut,
         step: 0,
         question: question.index,
         sample: sample as u32,
@@ -106,7 +106,7 @@ pub fn evaluate(
     Ok(Evaluation { metrics: summary(&answers, exam, step), answers })
 }
 
-fn answer(question: &Question, sample: usize, made: &Completion, language: &dyn Language) -> Answer {
+fn answer(question: &Question, sample: usize, made: &Completion, language: &dyn Tokenizer) -> Answer {
     let text = language.decode(&made.tokens);
     Answer {
         question: question.index,
@@ -155,8 +155,8 @@ fn summary(answers: &[Answer], exam: &Exam, step: u32) -> EvalMetrics {
 mod tests {
     use super::*;
     use crate::testing::{self, Bigram, Chars, END};
-    use thinktune_model::ModelError;
-    use thinktune_model::surface::Finish;
+    use thinktune_policy::Finish;
+    use thinktune_policy::ModelError;
 
     /// Answers with the texts given, in order.
     struct Reciter(Vec<&'static str>);

@@ -1,3 +1,3 @@
 //! What the method needs of a tokenizer and chat template.
 
-pub use thinktune_model::Language;
+pub use thinktune_policy::Tokenizer;

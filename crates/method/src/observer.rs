@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use thinktune_model::ModelError;
-use thinktune_model::surface::GenerateProgress;
+use thinktune_policy::{GenerateProgress, ModelError};
 use thinktune_runlog::Checkpoint;
 use thinktune_runlog::event::{EvalMetrics, SftMetrics, StepMetrics, StepTimings};
 

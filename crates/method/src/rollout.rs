@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use thinktune_model::surface::{Finish, SampleKey};
+use thinktune_policy::{Finish, SampleKey};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::Question;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thinktune_model::surface::{Policy, Train};
+use thinktune_policy::{Policy, Train};
 use thinktune_runlog::RunFolder;
 
 use crate::act::questions::Questions;
@@ -186,7 +186,7 @@ mod tests {
     use crate::settings::{Aggregation, Ask, LowConfidence, RewardSettings};
     use crate::testing::{self, Bigram, Chars, ScriptedTeacher, Stopper};
     use std::path::Path;
-    use thinktune_model::surface::Score;
+    use thinktune_policy::Score;
     use thinktune_runlog::event::StepMetrics;
     use thinktune_runlog::{read_evaluations, read_metrics, read_rollouts};
 

@@ -1,11 +1,11 @@
 //! One training step: act, help, reward, train.
 
-use thinktune_model::surface::{Policy, Score};
+use thinktune_policy::{Policy, Score};
 
 use crate::act::{act, questions::Questions};
 use crate::error::MethodError;
 use crate::help::{HelpReport, help, teacher::Teacher};
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::observer::{Observer, Phase};
 use crate::reward::reward;
 use crate::rollout::{Group, Scored};
@@ -17,7 +17,7 @@ pub struct Classroom<'a> {
     /// M: samples, is scored, learns.
     pub student: &'a mut dyn Policy,
     /// The student's tokenizer and chat template.
-    pub language: &'a dyn Language,
+    pub language: &'a dyn Tokenizer,
     /// Gives feedback; none for GRPO.
     pub teacher: Option<&'a mut dyn Teacher>,
     /// pi_ref; none where beta is 0.

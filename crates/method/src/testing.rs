@@ -3,13 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use thinktune_model::ModelError;
-use thinktune_model::rng;
-use thinktune_model::surface::{
-    AdamW, Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Score, TokenBatch,
-    TokenScores, Train, UpdateReport,
+use thinktune_policy::{
+    AdamW, Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, Role, SampleKey,
+    Sampling, Score, TokenBatch, TokenScores, Train, UpdateReport, rng,
 };
-use thinktune_model::{Message, Role};
 use thinktune_runlog::event::{SftMetrics, StepMetrics};
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity};
 use thinktune_tasks::{AnswerKind, Question, Verdict};
@@ -18,7 +15,7 @@ use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
 use crate::help::splice::{Limits, splice};
 use crate::help::teacher::{Reply, Request, Teacher};
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::observer::Observer;
 use crate::reward::outcome::Outcome;
 use crate::rollout::{Attempt, Guided, Help, Scored};
@@ -38,7 +35,7 @@ pub const VOCAB: usize = 128;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Chars;
 
-impl Language for Chars {
+impl Tokenizer for Chars {
     fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         let mut ids = vec![BOS];
         for message in messages {
@@ -357,7 +354,7 @@ pub fn rl_settings() -> RlSettings {
 pub fn attempt(text: &str) -> Attempt {
     let tokens = Chars.encode(text);
     Attempt {
-        key: SampleKey { stream: 0, step: 1, question: 0, sample: 0 },
+        key: SampleKey { stream: Stream::Attempt, step: 1, question: 0, sample: 0 },
         logprobs: vec![-1.0; tokens.len()],
         finish: if tokens.last() == Some(&END) { Finish::Stop } else { Finish::Length },
         text: Chars.decode(&tokens),

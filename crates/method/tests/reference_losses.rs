@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use common::{Case, FAMILIES, LossCase, Reference, assert_close, gradient_distance, key, model_dir, tensors};
 use thinktune_method::help::feedback::{Feedback, Opinion};
-use thinktune_method::language::Language;
+use thinktune_method::language::Tokenizer;
 use thinktune_method::observer::Silent;
 use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Token};
 use thinktune_method::settings::*;
 use thinktune_method::step::Classroom;
 use thinktune_method::train::{tally::Tally, train};
-use thinktune_model::surface::{
-    AdamW, Completion, Finish, Generate, GenerateProgress, Policy, Prompt, Sampling, Score, TokenBatch,
-    TokenScores, Train, UpdateReport,
+use thinktune_model::LocalModel;
+use thinktune_policy::{
+    AdamW, Completion, Finish, Generate, GenerateProgress, Message, ModelError, Policy, Prompt, Sampling,
+    Score, TokenBatch, TokenScores, Train, UpdateReport,
 };
-use thinktune_model::{LocalModel, Message, ModelError};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::{AnswerKind, Question};
 
@@ -380,7 +380,7 @@ no_sampling!(Scripted, Watched);
 /// Training needs no text.
 struct NoText;
 
-impl Language for NoText {
+impl Tokenizer for NoText {
     fn prompt_ids(&self, _: &[Message]) -> Result<Vec<u32>, ModelError> {
         unreachable!()
     }

@@ -8,16 +8,14 @@ mod sizes;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::{CONFIG_FILE, brief, parse_object};
 
-use crate::ModelError;
 use crate::spec::{Family, Llama3Scaling, ModelSpec};
 use crate::weights::Dtype;
 use families::{FAMILIES, FamilyFacts};
-use fields::{Fields, brief};
-pub(crate) use fields::{parse_object, read_config, write_json};
-
-/// File name of a model's configuration.
-pub const CONFIG_FILE: &str = "config.json";
+use fields::Fields;
+pub(crate) use fields::{read_config, write_json};
 
 impl ModelSpec {
     /// Reads `config.json` of a model directory.

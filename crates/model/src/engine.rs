@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use thinktune_kernels::gemm::{Scratch, Threads};
+use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Sampling, TokenBatch, TokenScores};
 
+use crate::ModelSpec;
 use crate::decoder::{Decoder, RopeTable, Weights};
 use crate::generate::{self, Preamble};
 use crate::memory::{MachineMemory, Recompute};
-use crate::surface::{Completion, GenerateProgress, Prompt, Sampling, TokenBatch, TokenScores};
 use crate::train::{Forwarded, Keep};
-use crate::{ModelError, ModelSpec};
 
 /// Weights ready for the kernels, with what lasts from call to call as long as they stay.
 pub(crate) struct Engine {
@@ -51,7 +51,7 @@ impl Engine {
         Ok(())
     }
 
-    /// See [`Generate::generate`](crate::surface::Generate::generate).
+    /// See [`Generate::generate`](thinktune_policy::Generate::generate).
     pub(crate) fn generate(
         &mut self,
         prompts: &[Prompt],
@@ -69,7 +69,7 @@ impl Engine {
         done
     }
 
-    /// See [`Score::score`](crate::surface::Score::score).
+    /// See [`Score::score`](thinktune_policy::Score::score).
     pub(crate) fn score(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
         self.prepare(batch)?;
         let budget = self.memory.token_budget(self.spec(), self.weights.precision, Recompute::Auto);

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thinktune_kernels::Precision;
+use thinktune_policy::rng::{SampleRng, normal};
+use thinktune_policy::{
+    AdamW, Completion, Generate, GenerateProgress, ModelError, Prompt, SampleKey, Sampling, Score, Stream,
+    TokenBatch, TokenScores, Train, UpdateReport,
+};
 
 use crate::decoder::Weights;
 use crate::engine::Engine;
 use crate::memory::{MachineMemory, Recompute};
-use crate::rng::{SampleRng, normal};
-use crate::surface::{
-    AdamW, Completion, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Score, TokenBatch,
-    TokenScores, Train, UpdateReport, stream,
-};
 use crate::train::{Forwarded, Keep, Trainer};
-use crate::{Dtype, ModelError, ModelSpec, Params};
+use crate::{Dtype, ModelSpec, Params};
 
 /// A model in this process whose weights stay as they are: a teacher, a KL reference, a model to evaluate. It
 /// holds its matrices once, in the precision it computes in; copies share them.
@@ -288,7 +288,7 @@ pub fn init_random(spec: ModelSpec, seed: u64) -> Params {
         if tensor.name.ends_with("norm.weight") {
             values.fill(1.0);
         } else if tensor.decays() {
-            let key = SampleKey { stream: stream::INIT, step: 0, question: index as u32, sample: 0 };
+            let key = SampleKey { stream: Stream::Init, step: 0, question: index as u32, sample: 0 };
             let rng = SampleRng::new(seed, key);
             for (i, value) in values.iter_mut().enumerate() {
                 *value = 0.02 * normal(&rng, i as u32);

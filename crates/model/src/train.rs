@@ -8,14 +8,14 @@ use safetensors::tensor::{Dtype as StDtype, SafeTensors, TensorView};
 use thinktune_kernels::adamw::{Constants, adamw, sum_squares};
 use thinktune_kernels::attention::Span;
 use thinktune_kernels::head::Normaliser;
+use thinktune_policy::{AdamW, ModelError, TokenBatch, TokenScores, UpdateReport};
 
+use crate::Params;
 use crate::decoder::backward::{BackwardSpace, Gradients};
 use crate::decoder::head::keeps_logits;
 use crate::decoder::weights::{EMBEDDING, head_name};
 use crate::decoder::{Activations, Decoder, Run, Transposes, Workspace};
 use crate::generate::LayerCache;
-use crate::surface::{AdamW, TokenBatch, TokenScores, UpdateReport};
-use crate::{ModelError, Params};
 
 /// File of the optimizer's state inside a checkpoint.
 pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";

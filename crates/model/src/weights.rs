@@ -5,28 +5,23 @@ mod shard;
 mod side_files;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use safetensors::Dtype as StoredDtype;
 use safetensors::tensor::{SafeTensorError, TensorInfo, View};
-use serde_json::Value;
 use thinktune_kernels::Precision;
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
 
-use crate::config::{CONFIG_FILE, parse_object};
 use crate::decoder::Weights;
 use crate::params::Layout;
 use crate::spec::TensorSpec;
-use crate::{ModelError, ModelSpec, Params};
+use crate::{ModelSpec, Params};
 pub use dtype::Dtype;
 use shard::Shard;
 pub use side_files::{copy_config, copy_side_files};
-
-/// File name of weights in a single file.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// File name of the index of sharded weights.
-pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Reads the weights of a model directory: `model.safetensors`, or the shards its index names.
 ///
@@ -102,36 +97,7 @@ fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(no_weights(dir)),
         Err(error) => return Err(ModelError::io(path, error)),
     };
-    let index = parse_object(&path, &text)?;
-    let Some(Value::Object(weight_map)) = index.get("weight_map") else {
-        return Err(ModelError::bad_file(
-            path,
-            "lacks `weight_map`, an object from tensor names to file names",
-        ));
-    };
-    let mut names = BTreeSet::new();
-    for (tensor, file) in weight_map {
-        match file.as_str() {
-            Some(name) if is_plain_name(name) => names.insert(name),
-            _ => {
-                let message = format!(
-                    "`weight_map` gives {file} for `{tensor}`, expected a file name in the same directory"
-                );
-                return Err(ModelError::bad_file(path, message));
-            }
-        };
-    }
-    if names.is_empty() {
-        return Err(ModelError::bad_file(
-            path,
-            "`weight_map` is empty, expected tensor names and file names",
-        ));
-    }
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
-}
-
-fn is_plain_name(name: &str) -> bool {
-    Path::new(name).file_name().is_some_and(|last| last == name)
+    Ok(shard_names(&path, &text)?.into_iter().map(|name| dir.join(name)).collect())
 }
 
 fn no_weights(dir: &Path) -> ModelError {

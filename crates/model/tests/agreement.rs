@@ -7,7 +7,7 @@ mod models;
 
 use common::{assert_close, assert_same_bits, key};
 use models::{LARGE, MODELS, generate, large, load, prompts, sampling, threads, train_once, training_batch};
-use thinktune_model::surface::{Completion, Prompt, Score, TokenBatch, Train};
+use thinktune_policy::{Completion, Prompt, Score, TokenBatch, Train};
 
 #[test]
 fn sampler_scorer_and_trainer_record_the_same_bits() {

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{FAMILIES, Reference, assert_close, folder, gradient_distance, key, model_dir, tensors};
-use thinktune_model::surface::{AdamW, Generate, Prompt, Sampling, Score, Train};
 use thinktune_model::{LocalModel, ModelSpec, Precision};
+use thinktune_policy::{AdamW, Generate, Prompt, Sampling, Score, Train};
 
 fn load(family: &str) -> LocalModel {
     LocalModel::load(&model_dir(family)).unwrap_or_else(|e| panic!("{family}: {e}"))

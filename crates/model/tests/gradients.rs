@@ -8,8 +8,8 @@ mod models;
 use common::{FAMILIES, Reference, assert_same_bits, gradient_distance};
 use models::{MODELS, derivative, load, prompts, threads, train_once, training_batch};
 use thinktune_model::memory::Recompute;
-use thinktune_model::surface::{Score, TokenBatch, Train};
 use thinktune_model::{LocalModel, Params, Precision};
+use thinktune_policy::{Score, TokenBatch, Train};
 
 /// Sums reordered before they are rounded to bf16 differ by its rounding, not by that of f32.
 fn tolerance(model: &LocalModel) -> f64 {

@@ -4,9 +4,7 @@ mod common;
 
 use common::{key, model_dir};
 use thinktune_model::LocalModel;
-use thinktune_model::surface::{
-    Completion, Finish, Generate, Prompt, SampleKey, Sampling, TokenBatch, Train,
-};
+use thinktune_policy::{Completion, Finish, Generate, Prompt, SampleKey, Sampling, TokenBatch, Train};
 
 const PROMPT: [u32; 6] = [7, 30, 12, 55, 3, 41];
 

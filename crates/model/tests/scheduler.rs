@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use common::key;
 use models::{LARGE, generate, large, load, prompts, threads};
-use thinktune_model::scheduler::{Alternatives, Event, Request, Scheduler, Ticket};
-use thinktune_model::surface::{Completion, Finish, Prompt, Sampling, Score, TokenBatch};
-use thinktune_model::{LocalModel, ModelError};
+use thinktune_model::LocalModel;
+use thinktune_policy::{
+    Alternatives, Completion, Event, Finish, ModelError, Prompt, Request, Sampling, Scheduler, Score, Ticket,
+    TokenBatch,
+};
 
 /// What a request was told, sample by sample.
 #[derive(Default)]

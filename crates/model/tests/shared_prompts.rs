@@ -3,8 +3,8 @@
 
 use thinktune_model::memory::Recompute;
 use thinktune_model::spec::Family;
-use thinktune_model::surface::{Score, TokenBatch, Train};
 use thinktune_model::{LocalModel, ModelSpec, init_random};
+use thinktune_policy::{Score, TokenBatch, Train};
 
 /// A prompt and its responses.
 type Group = (Vec<u32>, Vec<Vec<u32>>);

@@ -7,7 +7,7 @@ mod models;
 use common::{FAMILIES, assert_same_bits};
 use models::{ADAMW, MODELS, derivative, generate, load, prompts, sampling, train_once, training_batch};
 use thinktune_model::LocalModel;
-use thinktune_model::surface::{Generate, Score, Train};
+use thinktune_policy::{Generate, Score, Train};
 
 #[test]
 fn a_saved_state_continues_bit_for_bit() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use thinktune_method::help::teacher::{NoReply, Reply};
-use thinktune_model::rng::SampleRng;
-use thinktune_model::surface::{SampleKey, stream};
+use thinktune_policy::rng::SampleRng;
+use thinktune_policy::{SampleKey, Stream};
 
 use crate::request::{Drawing, endpoint, read_answer, says_too_long};
 use crate::settings::RemoteSettings;
@@ -51,7 +51,7 @@ impl Client {
 
     /// The reply to a request, or why there is none after all retries. `key` keys the jitter of the waits.
     pub(crate) fn ask(&self, body: &Value, key: SampleKey) -> Reply {
-        let jitter = SampleRng::new(self.drawing.seed, SampleKey { stream: stream::JITTER, ..key });
+        let jitter = SampleRng::new(self.drawing.seed, SampleKey { stream: Stream::Jitter, ..key });
         let text = body.to_string();
         let mut attempt = 0;
         loop {

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 use thinktune_method::help::teacher::{NoReply, Reply};
-use thinktune_model::Message;
-use thinktune_model::rng::SampleRng;
-use thinktune_model::surface::SampleKey;
+use thinktune_policy::rng::SampleRng;
+use thinktune_policy::{Message, SampleKey};
 
 use crate::settings::{Api, RemoteSettings};
 
@@ -49,7 +48,7 @@ pub(crate) fn body(settings: &RemoteSettings, drawing: &Drawing, prompt: &Prompt
     }
     if settings.extension {
         body["thinktune"] = json!({
-            "key": [key.stream, key.step, key.question, key.sample],
+            "key": [key.stream.number(), key.step, key.question, key.sample],
             "seed": drawing.seed,
             "max_prompt_tokens": drawing.max_prompt_tokens,
         });
@@ -104,7 +103,7 @@ pub(crate) fn says_too_long(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: SampleKey = SampleKey { stream: 1, step: 2, question: 3, sample: 4 };
+    const KEY: SampleKey = SampleKey { stream: Stream::Teacher, step: 2, question: 3, sample: 4 };
 
     fn drawing() -> Drawing {
         Drawing { seed: 9, temperature: 0.7, max_tokens: 8, max_prompt_tokens: 100 }

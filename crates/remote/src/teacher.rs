@@ -10,8 +10,7 @@ use thinktune_method::MethodError;
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{NoReply, Reply, Request, Teacher};
 use thinktune_method::settings::RlSettings;
-use thinktune_model::Codec;
-use thinktune_model::surface::{GenerateProgress, SampleKey};
+use thinktune_policy::{GenerateProgress, SampleKey, Tokenizer};
 
 use crate::cache::Cache;
 use crate::client::Client;
@@ -29,7 +28,7 @@ pub struct RemoteTeacher {
     prompts: PromptSet,
     drawing: Drawing,
     /// Where prompts are made here.
-    codec: Option<Codec>,
+    tokenizer: Option<Box<dyn Tokenizer>>,
     cache: Cache,
     cache_path: PathBuf,
 }
@@ -43,7 +42,7 @@ struct Open {
 }
 
 impl RemoteTeacher {
-    /// A teacher that is shown `prompts`, samples as `settings` say, and keeps its replies at `cache`. `codec` makes
+    /// A teacher that is shown `prompts`, samples as `settings` say, and keeps its replies at `cache`. `tokenizer` makes
     /// the prompts where the server does not; `key` is the API key.
     ///
     /// # Errors
@@ -53,7 +52,7 @@ impl RemoteTeacher {
         key: Option<String>,
         prompts: PromptSet,
         settings: &RlSettings,
-        codec: Option<Codec>,
+        tokenizer: Option<Box<dyn Tokenizer>>,
         cache: &Path,
     ) -> Result<Self, MethodError> {
         let guidance = &settings.guidance;
@@ -66,16 +65,16 @@ impl RemoteTeacher {
         let client = Client::new(&remote, key, drawing.clone());
         let cache_path = cache.to_owned();
         let cache = Cache::open(cache).map_err(|source| in_file(&cache_path, source))?;
-        Ok(Self { settings: remote, client, prompts, drawing, codec, cache, cache_path })
+        Ok(Self { settings: remote, client, prompts, drawing, tokenizer, cache, cache_path })
     }
 
     /// The body that asks for a request; none where its prompt is known to be too long.
     fn body(&self, request: &Request) -> Result<Option<Value>, MethodError> {
         let messages = self.prompts.messages(&request.question, &request.response);
-        let prompt = match &self.codec {
+        let prompt = match &self.tokenizer {
             None => Prompt::Chat(messages),
-            Some(codec) => {
-                let ids = codec.prompt_ids(&messages)?;
+            Some(tokenizer) => {
+                let ids = tokenizer.prompt_ids(&messages)?;
                 if ids.len() > self.drawing.max_prompt_tokens {
                     return Ok(None);
                 }

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use thinktune_model::scheduler::{Event, Request, Scheduler, Ticket};
-use thinktune_model::{FrozenModel, ModelError};
+use thinktune_policy::{BatchEvent, BatchRequest, Batcher, ModelError, Ticket};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What the engine tells of one prompt of a job; an error ends the job.
-pub(crate) type News = Result<(usize, Event), ModelError>;
+pub(crate) type News = Result<(usize, BatchEvent), ModelError>;
 
 enum Command {
-    Submit { job: u64, parts: Vec<Request>, news: UnboundedSender<News> },
+    Submit { job: u64, parts: Vec<BatchRequest>, news: UnboundedSender<News> },
     EndSample { job: u64, part: usize, sample: usize },
     Cancel { job: u64 },
 }
@@ -41,7 +40,7 @@ impl Engine {
     }
 
     /// Hands over prompts; `permit` is held until the job is dropped.
-    pub(crate) fn submit(&self, parts: Vec<Request>, permit: OwnedSemaphorePermit) -> Job {
+    pub(crate) fn submit(&self, parts: Vec<BatchRequest>, permit: OwnedSemaphorePermit) -> Job {
         let job = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, news) = unbounded_channel();
         // an engine that is gone closes `news`, which whoever waits for it reports
@@ -77,8 +76,8 @@ impl Drop for Job {
 pub(crate) struct Commands(mpsc::Receiver<Command>);
 
 /// Decodes until nobody can ask any more.
-pub(crate) fn run(model: FrozenModel, commands: &Commands) {
-    let mut room = Room { scheduler: Scheduler::new(model), jobs: BTreeMap::new(), whose: BTreeMap::new() };
+pub(crate) fn run(batcher: &mut dyn Batcher, commands: &Commands) {
+    let mut room = Room { scheduler: batcher, jobs: BTreeMap::new(), whose: BTreeMap::new() };
     loop {
         if room.scheduler.is_idle() {
             match commands.0.recv() {
@@ -94,13 +93,13 @@ pub(crate) fn run(model: FrozenModel, commands: &Commands) {
 }
 
 /// Jobs under way.
-struct Room {
-    scheduler: Scheduler,
+struct Room<'b> {
+    scheduler: &'b mut dyn Batcher,
     jobs: BTreeMap<u64, (Vec<Ticket>, UnboundedSender<News>)>,
     whose: BTreeMap<Ticket, (u64, usize)>,
 }
 
-impl Room {
+impl Room<'_> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit { job, parts, news } => self.submit(job, parts, news),
@@ -113,7 +112,7 @@ impl Room {
         }
     }
 
-    fn submit(&mut self, job: u64, parts: Vec<Request>, news: UnboundedSender<News>) {
+    fn submit(&mut self, job: u64, parts: Vec<BatchRequest>, news: UnboundedSender<News>) {
         let mut tickets = Vec::with_capacity(parts.len());
         for (part, request) in parts.into_iter().enumerate() {
             match self.scheduler.submit(request) {

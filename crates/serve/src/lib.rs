@@ -2,7 +2,7 @@
 //! `/v1/chat/completions`, whole or streamed.
 //!
 //! One thread runs the model: requests join and leave its batch between two tokens
-//! ([`Scheduler`](thinktune_model::scheduler::Scheduler)), and each gets, bit for bit, what it would have got alone. A
+//! ([`Scheduler`](thinktune_policy::Scheduler)), and each gets, bit for bit, what it would have got alone. A
 //! second runs the network. A sample's random numbers are keyed by the request's `seed` and its index; a request
 //! without a seed gets numbers of its own, keyed by the server's seed and a counter.
 //!

@@ -15,8 +15,8 @@ use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use thinktune_model::scheduler;
-use thinktune_model::{Codec, FrozenModel};
+use thinktune_policy::{BatchRequest, Batcher};
+use thinktune_text::ChatTokenizer;
 use tokio::sync::{Semaphore, watch};
 
 use crate::api::error::{ApiError, TOO_LONG};
@@ -67,8 +67,8 @@ impl Stop {
 /// # Errors
 /// The listener cannot be used.
 pub fn serve(
-    model: FrozenModel,
-    codec: Codec,
+    batcher: &mut dyn Batcher,
+    codec: ChatTokenizer,
     settings: Settings,
     listener: TcpListener,
     stop: &Stop,
@@ -81,8 +81,8 @@ pub fn serve(
         codec,
         engine,
         slots: Arc::new(Semaphore::new(settings.max_samples)),
-        context: model.spec().context,
-        vocab: model.spec().vocab_size,
+        context: batcher.limits().context,
+        vocab: batcher.limits().vocab_size,
         unseeded: AtomicU32::new(0),
         key: settings.api_key.as_deref().map(digest),
         settings,
@@ -98,7 +98,7 @@ pub fn serve(
             done
         })?
     };
-    engine::run(model, &commands);
+    engine::run(batcher, &commands);
     drop(commands);
     drop(ending);
     match network.join() {
@@ -153,7 +153,7 @@ fn router(state: Arc<State>) -> Router {
 
 /// What all requests share.
 pub(crate) struct State {
-    pub(crate) codec: Arc<Codec>,
+    pub(crate) codec: Arc<ChatTokenizer>,
     pub(crate) pieces: Pieces,
     pub(crate) settings: Settings,
     engine: Engine,
@@ -246,7 +246,7 @@ impl State {
         sampling.max_tokens = wanted.max_tokens.unwrap_or_default();
         // a text that is only echoed is a text whose prompt is run and not shown
         let score_prompt = score_prompt || sampling.max_tokens == 0;
-        let part = |(index, prompt): (usize, &Arc<[u32]>)| scheduler::Request {
+        let part = |(index, prompt): (usize, &Arc<[u32]>)| BatchRequest {
             prompt: Arc::clone(prompt),
             keys: wanted.keys(index, number),
             sampling: sampling.clone(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thinktune_model::Codec;
+use thinktune_text::ChatTokenizer;
 
 /// What a decoder shows for bytes that make no character, or none yet.
 const BROKEN: char = '\u{fffd}';
@@ -19,7 +19,7 @@ const LONGEST: usize = 64;
 
 /// The text of one answer as it grows.
 pub(crate) struct Writer {
-    codec: Arc<Codec>,
+    codec: Arc<ChatTokenizer>,
     stops: Arc<[String]>,
     /// The last tokens.
     window: Vec<u32>,
@@ -32,7 +32,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// A text that continues `before`, and ends before the first of `stops`.
-    pub(crate) fn new(codec: Arc<Codec>, stops: Arc<[String]>, before: &[u32]) -> Self {
+    pub(crate) fn new(codec: Arc<ChatTokenizer>, stops: Arc<[String]>, before: &[u32]) -> Self {
         let window = before[before.len().saturating_sub(CONTEXT)..].to_vec();
         let out = codec.decode(&window);
         Self { codec, stops, window, out, held: String::new(), stopped: false }
@@ -129,13 +129,13 @@ fn certain(text: &str) -> &str {
 
 /// The text of single tokens as they stand within a text.
 pub(crate) struct Pieces {
-    codec: Arc<Codec>,
+    codec: Arc<ChatTokenizer>,
     /// Put before a token, since decoders treat the first one differently; and its text.
     anchor: (Vec<u32>, String),
 }
 
 impl Pieces {
-    pub(crate) fn new(codec: Arc<Codec>) -> Self {
+    pub(crate) fn new(codec: Arc<ChatTokenizer>) -> Self {
         let mut anchor = codec.encode("a");
         anchor.truncate(1);
         let text = codec.decode_raw(&anchor);
@@ -158,12 +158,12 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn codec(name: &str) -> Arc<Codec> {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/codec");
-        Arc::new(Codec::load(&fixtures.join(name), "2025-01-01").unwrap())
+    fn codec(name: &str) -> Arc<ChatTokenizer> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../text/tests/fixtures/tokenizer");
+        Arc::new(ChatTokenizer::load(&fixtures.join(name), "2025-01-01").unwrap())
     }
 
-    fn pieces(codec: &Arc<Codec>, tokens: &[u32], stops: &[&str]) -> (Vec<String>, bool) {
+    fn pieces(codec: &Arc<ChatTokenizer>, tokens: &[u32], stops: &[&str]) -> (Vec<String>, bool) {
         let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
         let mut writer = Writer::new(Arc::clone(codec), stops.into(), &[]);
         let mut pieces: Vec<String> = Vec::new();

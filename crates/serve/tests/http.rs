@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Server, chat, codec, frozen, streamed_text};
 use serde_json::{Value, json};
-use thinktune_model::Message;
-use thinktune_model::surface::{Generate, Prompt, SampleKey, Sampling, Score, TokenBatch, stream};
+use thinktune_policy::{Generate, Message, Prompt, SampleKey, Sampling, Score, Stream, TokenBatch};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -31,7 +30,7 @@ fn answers_are_those_of_generate() {
         let prompt = Prompt { tokens: prompt.clone().into(), keys };
         model.generate(&[prompt], &sampling, &mut |_| ()).unwrap().concat()
     };
-    let key = |sample| SampleKey { stream: stream::SERVE, step: 0, question: 0, sample };
+    let key = |sample| SampleKey { stream: Stream::Serve, step: 0, question: 0, sample };
     let fields =
         json!({ "seed": 77, "max_tokens": 20, "temperature": 0.8, "top_p": 0.9, "n": 3, "thinktune": {} });
     let answer = server.ok(CHAT, &with(chat("Ann has 3 pens."), fields.clone()));
@@ -44,7 +43,7 @@ fn answers_are_those_of_generate() {
         assert_eq!(choice["thinktune"]["text"], codec.decode_raw(said));
     }
     // any key by name, as a teacher over the network is asked
-    let named = SampleKey { stream: 1, step: 4, question: 9, sample: 2 };
+    let named = SampleKey { stream: Stream::Teacher, step: 4, question: 9, sample: 2 };
     let extension = json!({ "n": 1, "seed": 0, "thinktune": { "key": [1, 4, 9, 2], "seed": 77 } });
     let answer = server.ok(CHAT, &with(with(chat("Ann has 3 pens."), fields), extension));
     assert_eq!(answer["choices"][0]["thinktune"]["tokens"], json!(expected(vec![named])[0].tokens));

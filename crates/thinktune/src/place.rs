@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use thinktune_model::hub;
+use thinktune_text::hub;
 
 use crate::failure::UsageError;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thinktune_method::observer::{Observer, Phase, PhaseTokens};
-use thinktune_model::surface::GenerateProgress;
-use thinktune_model::{Dtype, ModelError, copy_config, copy_side_files};
+use thinktune_model::{Dtype, copy_config, copy_side_files};
+use thinktune_policy::{GenerateProgress, ModelError};
 use thinktune_runlog::Checkpoint;
 use thinktune_runlog::event::{EvalMetrics, PhaseTiming, SftMetrics, StepMetrics, StepTimings};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thinktune_method::run::RunEnd;
-use thinktune_model::{
-    Codec, Dtype, LocalModel, ModelError, ModelSpec, copy_config, copy_side_files, init_random, save_params,
-};
+use thinktune_model::{Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random, save_params};
+use thinktune_policy::ModelError;
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
+use thinktune_text::ChatTokenizer;
 
 use crate::config::Init;
 use crate::failure::Interrupted;
@@ -61,7 +61,7 @@ pub struct Student {
     /// Shape.
     pub spec: ModelSpec,
     /// Tokenizer and chat template.
-    pub codec: Codec,
+    pub codec: ChatTokenizer,
 }
 
 impl Student {
@@ -71,7 +71,7 @@ impl Student {
     /// A file that is missing or foreign; a tokenizer whose ids exceed the vocabulary.
     pub fn open(dir: &Path, date: &str) -> anyhow::Result<Self> {
         let spec = ModelSpec::from_dir(dir)?;
-        let codec = Codec::load(dir, date)?;
+        let codec = ChatTokenizer::load(dir, date)?;
         codec.check_vocab(spec.vocab_size)?;
         Ok(Self { dir: dir.into(), spec, codec })
     }

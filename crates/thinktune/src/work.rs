@@ -12,13 +12,14 @@ use thinktune_method::settings::{Ask, RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
-use thinktune_model::surface::Score;
-use thinktune_model::{Codec, FrozenModel, LocalModel};
+use thinktune_model::{FrozenModel, LocalModel};
+use thinktune_policy::{Score, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
 use thinktune_tasks::benchmarks::Source;
 use thinktune_tasks::homework::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
+use thinktune_text::ChatTokenizer;
 
 use crate::config::Task;
 use crate::plan::held_out::HeldOut;
@@ -144,15 +145,21 @@ impl RlRun<'_> {
         let Some(Help { teacher: plan::Teacher::Remote { settings, .. }, prompts }) = &self.rl.help else {
             return Ok(None);
         };
-        let codec = self.teacher.as_deref().map(|dir| Codec::load(dir, &self.plan.date)).transpose()?;
+        let tokenizer = match self.teacher.as_deref() {
+            Some(dir) => Some(Box::new(ChatTokenizer::load(dir, &self.plan.date)?) as Box<dyn Tokenizer>),
+            None => None,
+        };
         let (settings, prompts) = (settings.clone(), prompts.clone());
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
-        Ok(Some(RemoteTeacher::new(settings, key, prompts, &self.rl.settings, codec, &cache)?))
+        Ok(Some(RemoteTeacher::new(settings, key, prompts, &self.rl.settings, tokenizer, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
-    fn helper(&self, student: &mut LocalModel) -> anyhow::Result<Option<(FrozenModel, Option<Codec>)>> {
+    fn helper(
+        &self,
+        student: &mut LocalModel,
+    ) -> anyhow::Result<Option<(FrozenModel, Option<ChatTokenizer>)>> {
         if self.rl.help.is_none() {
             return Ok(None);
         }
@@ -197,7 +204,7 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
 /// Says so where the teacher's instructions alone leave no room for an attempt.
 fn notice_if_crowded(
     prompts: &PromptSet,
-    codec: &Codec,
+    codec: &ChatTokenizer,
     settings: &RlSettings,
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
@@ -255,7 +262,7 @@ pub fn questions(data: &DataPlan, seed: u64) -> anyhow::Result<Vec<Question>> {
 ///
 /// # Errors
 /// As [`questions`].
-pub fn sequences(data: &DataPlan, seed: u64, codec: &Codec) -> anyhow::Result<Vec<Sequence>> {
+pub fn sequences(data: &DataPlan, seed: u64, codec: &ChatTokenizer) -> anyhow::Result<Vec<Sequence>> {
     match (data.task, &data.path) {
         (Task::Jsonl, Some(path)) => Ok(examples::read(path, codec)?),
         _ => Ok(examples::from_questions(&questions(data, seed)?, &data.ask, codec)?),

@@ -8,7 +8,7 @@ mod self_correct;
 mod self_verify;
 mod zero_shot;
 
-use thinktune_model::Message;
+use thinktune_policy::Message;
 
 pub use budget_forcing::BudgetForcing;
 pub use self_correct::SelfCorrect;

@@ -4,10 +4,10 @@ pub mod questions;
 
 use std::sync::Arc;
 
-use thinktune_model::surface::{Completion, Prompt, SampleKey, Sampling, stream};
+use thinktune_policy::{Completion, Prompt, SampleKey, Sampling, Stream};
 
 use crate::error::MethodError;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::observer::Observer;
 use crate::rollout::{Asked, Attempt, Group};
 use crate::settings::RlSettings;
@@ -43,7 +43,7 @@ pub fn act(
 
 /// The key of one attempt.
 fn attempt_key(step: u32, asked: &Asked, sample: u32) -> SampleKey {
-    SampleKey { stream: stream::ATTEMPT, step, question: asked.question.index, sample }
+    SampleKey { stream: Stream::Attempt, step, question: asked.question.index, sample }
 }
 
 fn sampling(settings: &RlSettings, stop: &[u32]) -> Sampling {
@@ -59,7 +59,7 @@ fn sampling(settings: &RlSettings, stop: &[u32]) -> Sampling {
     }
 }
 
-fn attempt(key: SampleKey, completion: Completion, language: &dyn Language) -> Attempt {
+fn attempt(key: SampleKey, completion: Completion, language: &dyn Tokenizer) -> Attempt {
     let Completion { tokens, logprobs, finish } = completion;
     Attempt { key, text: language.decode(&tokens), tokens, logprobs, finish }
 }

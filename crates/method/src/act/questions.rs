@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use thinktune_model::rng;
-use thinktune_model::surface::{SampleKey, stream};
+use thinktune_policy::{SampleKey, Stream, rng};
 use thinktune_tasks::Question;
 
 use crate::error::MethodError;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::rollout::Asked;
 use crate::settings::{RlSettings, SettingError};
 
@@ -27,7 +26,7 @@ impl Questions {
     pub fn new(
         questions: Vec<Question>,
         settings: &RlSettings,
-        language: &dyn Language,
+        language: &dyn Tokenizer,
     ) -> Result<Self, MethodError> {
         let per_step = settings.rollout.questions_per_step;
         if questions.len() < per_step {
@@ -82,7 +81,7 @@ pub fn permutation(seed: u64, epoch: u32, len: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     rng::shuffle(
         seed,
-        SampleKey { stream: stream::SHUFFLE, step: epoch, question: 0, sample: 0 },
+        SampleKey { stream: Stream::Shuffle, step: epoch, question: 0, sample: 0 },
         &mut order,
     );
     order

@@ -1,7 +1,6 @@
 //! Which attempts of a group are guided.
 
-use thinktune_model::rng;
-use thinktune_model::surface::{SampleKey, stream};
+use thinktune_policy::{SampleKey, Stream, rng};
 
 /// Picks max(1, floor(|eligible| gamma)) of the eligible rows uniformly without replacement, none if none is
 /// eligible or gamma is 0. The choice is a function of (seed, step, question) and of the eligible rows.
@@ -12,7 +11,7 @@ pub fn choose(eligible: &[usize], gamma: f64, seed: u64, step: u32, question: u3
     }
     let count = ((eligible.len() as f64 * gamma).floor() as usize).max(1);
     let mut rows = eligible.to_vec();
-    rng::shuffle(seed, SampleKey { stream: stream::CHOICE, step, question, sample: 0 }, &mut rows);
+    rng::shuffle(seed, SampleKey { stream: Stream::Choice, step, question, sample: 0 }, &mut rows);
     rows.truncate(count);
     rows.sort_unstable();
     rows

@@ -16,7 +16,7 @@ pub mod splice;
 pub mod old;
 
 use crate::error::MethodError;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::observer::Observer;
 use crate::rollout::{Attempt, Group, Guided, Help};
 use crate::settings::{LowConfidence, RlSettings};
@@ -116,7 +116,7 @@ fn ask(
 }
 
 /// One attempt after its reply, if it got one.
-fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Language, settings: &RlSettings) -> Guided {
+fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Tokenizer, settings: &RlSettings) -> Guided {
     let (reply, outcome) = match reply {
         None => return Guided::plain(attempt, Help::NotChosen),
         Some(Reply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),

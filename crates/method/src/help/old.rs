@@ -1,6 +1,6 @@
 //! log pi_old of the teacher's tokens: the student had no say in them when it sampled.
 
-use thinktune_model::surface::{Score, TokenBatch};
+use thinktune_policy::{Score, TokenBatch};
 
 use crate::error::MethodError;
 use crate::rollout::{Group, Guided};

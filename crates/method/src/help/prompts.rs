@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use thinktune_model::Message;
+use thinktune_policy::Message;
 
 use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
@@ -153,7 +153,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thinktune_model::Role;
+    use thinktune_policy::Role;
     use thinktune_tasks::{Verdict, grade, reflects};
 
     const MINIMAL: &str = "request = 'Q: {question} A: {response}'";

@@ -3,7 +3,7 @@
 use thinktune_runlog::event::Author;
 
 use crate::help::feedback::{Feedback, FormatFault, Rejection};
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::rollout::{Attempt, Token};
 
 /// Longest guidance and longest result, in tokens.
@@ -23,7 +23,7 @@ pub struct Limits {
 pub fn splice(
     attempt: &Attempt,
     feedback: &Feedback,
-    language: &dyn Language,
+    language: &dyn Tokenizer,
     limits: Limits,
 ) -> Result<Vec<Token>, Rejection> {
     let (end, said) = attempt.tokens.split_last().expect("an eligible attempt has its end token");

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use thinktune_model::surface::{
-    Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling, stream,
-};
+use thinktune_policy::{Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Stream};
 
 use crate::error::MethodError;
 use crate::help::prompts::PromptSet;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::settings::RlSettings;
 
 /// An attempt the teacher is asked about.
@@ -85,7 +83,7 @@ pub trait Teacher {
 /// A model in this process.
 pub struct LocalTeacher<'a> {
     model: &'a mut dyn Generate,
-    language: &'a dyn Language,
+    language: &'a dyn Tokenizer,
     prompts: PromptSet,
     sampling: Sampling,
     max_prompt_tokens: usize,
@@ -95,7 +93,7 @@ impl<'a> LocalTeacher<'a> {
     /// A teacher that is shown `prompts` and samples as `settings` say.
     pub fn new(
         model: &'a mut dyn Generate,
-        language: &'a dyn Language,
+        language: &'a dyn Tokenizer,
         prompts: PromptSet,
         settings: &RlSettings,
     ) -> Self {
@@ -147,7 +145,7 @@ impl Teacher for LocalTeacher<'_> {
 
 /// The key of a reply: that of the attempt, in the teacher's stream.
 pub fn reply_key(attempt: SampleKey) -> SampleKey {
-    SampleKey { stream: stream::TEACHER, ..attempt }
+    SampleKey { stream: Stream::Teacher, ..attempt }
 }
 
 #[cfg(test)]
@@ -167,8 +165,8 @@ mod tests {
 
     #[test]
     fn the_teacher_draws_from_a_stream_of_its_own() {
-        let attempt = SampleKey { stream: stream::ATTEMPT, step: 3, question: 5, sample: 7 };
-        let expected = SampleKey { stream: stream::TEACHER, step: 3, question: 5, sample: 7 };
+        let attempt = SampleKey { stream: Stream::Attempt, step: 3, question: 5, sample: 7 };
+        let expected = SampleKey { stream: Stream::Teacher, step: 3, question: 5, sample: 7 };
         assert_eq!(reply_key(attempt), expected);
     }
 

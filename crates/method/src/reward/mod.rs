@@ -10,7 +10,7 @@ pub mod shaping;
 
 use thinktune_tasks::{Verdict, first_attempt, grade};
 
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::rollout::{Group, Guided, Scored, ended};
 use crate::settings::RewardSettings;
 use advantage::advantages;
@@ -20,7 +20,7 @@ use phrase::phrase_bonus;
 /// Gives every row its reward, and its advantage over the whole group, guided rows included.
 pub fn reward(
     groups: Vec<Group<Guided>>,
-    language: &dyn Language,
+    language: &dyn Tokenizer,
     settings: &RewardSettings,
 ) -> Vec<Group<Scored>> {
     let score_group = |group: Group<Guided>| {
@@ -37,7 +37,7 @@ pub fn reward(
 }
 
 /// A row with its reward; its advantage is still 0.
-fn score(guided: Guided, gold: &str, language: &dyn Language, settings: &RewardSettings) -> Scored {
+fn score(guided: Guided, gold: &str, language: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
     let ids = guided.ids();
     let text = language.decode(&ids);
     let outcome = Outcome::of(&text, ended(&ids, language.stop()), gold);

@@ -9,8 +9,7 @@ mod check;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
-use thinktune_model::Message;
-use thinktune_model::surface::AdamW;
+use thinktune_policy::{AdamW, Message};
 use thinktune_tasks::Question;
 
 /// A setting that cannot be used.

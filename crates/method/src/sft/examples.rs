@@ -13,11 +13,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use thinktune_model::{Message, Role};
+use thinktune_policy::{Message, Role};
 use thinktune_tasks::Question;
 
 use crate::error::MethodError;
-use crate::language::Language;
+use crate::language::Tokenizer;
 use crate::settings::Ask;
 
 /// Tokens and which of them are learnt.
@@ -52,7 +52,7 @@ impl Sequence {
 ///
 /// # Errors
 /// A line that is not an example, named by file and line; a file without examples.
-pub fn read(path: &Path, language: &dyn Language) -> Result<Vec<Sequence>, MethodError> {
+pub fn read(path: &Path, language: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
     let io = |source| MethodError::Io { path: path.into(), source };
     let mut sequences = Vec::new();
     for (index, line) in BufReader::new(File::open(path).map_err(io)?).lines().enumerate() {
@@ -77,7 +77,7 @@ pub fn read(path: &Path, language: &dyn Language) -> Result<Vec<Sequence>, Metho
 pub fn from_questions(
     questions: &[Question],
     ask: &Ask,
-    language: &dyn Language,
+    language: &dyn Tokenizer,
 ) -> Result<Vec<Sequence>, MethodError> {
     let sequence = |question: &Question| {
         let Some(solution) = &question.solution else {
@@ -154,7 +154,7 @@ impl WeightedMessage {
 }
 
 impl Example {
-    fn sequences(self, language: &dyn Language) -> Result<Vec<Sequence>, MethodError> {
+    fn sequences(self, language: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
         match self {
             Self::Document(text) => Ok(vec![Sequence::document(language.document_ids(&text))]),
             Self::Pair { prompt, completion } => {

@@ -4,7 +4,7 @@
 
 pub mod examples;
 
-use thinktune_model::surface::{Policy, TokenBatch, Train};
+use thinktune_policy::{Policy, TokenBatch, Train};
 use thinktune_runlog::RunFolder;
 use thinktune_runlog::event::SftMetrics;
 
@@ -178,7 +178,7 @@ mod tests {
         let texts = ["abc", "abd", "abe", "ab", "abcabcabc"];
         texts
             .iter()
-            .map(|text| Sequence::document(crate::language::Language::document_ids(&Chars, text)))
+            .map(|text| Sequence::document(crate::language::Tokenizer::document_ids(&Chars, text)))
             .collect()
     }
 

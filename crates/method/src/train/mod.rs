@@ -12,7 +12,7 @@ pub mod schedule;
 
 pub mod tally;
 
-use thinktune_model::surface::{TokenBatch, TokenScores};
+use thinktune_policy::{TokenBatch, TokenScores};
 
 use crate::error::MethodError;
 use crate::observer::Observer;

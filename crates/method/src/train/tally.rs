@@ -1,6 +1,6 @@
 //! Counts and sums over the tokens of a step, for its metrics.
 
-use thinktune_model::surface::UpdateReport;
+use thinktune_policy::UpdateReport;
 use thinktune_runlog::event::Author;
 
 use crate::train::loss::{Kind, TokenLoss};

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
-
-use super::CONFIG_FILE;
-use crate::ModelError;
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::{CONFIG_FILE, brief, parse_object};
 
 /// `config.json` of a directory as a JSON object.
 pub(crate) fn read_config(dir: &Path) -> Result<Map<String, Value>, ModelError> {
@@ -20,31 +19,10 @@ pub(crate) fn read_config(dir: &Path) -> Result<Map<String, Value>, ModelError> 
     }
 }
 
-/// The text of a file as a JSON object.
-pub(crate) fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, ModelError> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => {
-            Err(ModelError::bad_file(path, format!("expected a JSON object, found {}", brief(&other))))
-        }
-        Err(error) => Err(ModelError::bad_file(path, format!("is not valid JSON: {error}"))),
-    }
-}
-
 /// Writes pretty-printed JSON and a final newline.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ModelError> {
     let text = format!("{value:#}\n");
     std::fs::write(path, text).map_err(|error| ModelError::io(path, error))
-}
-
-/// A value for an error message, cut where long.
-pub(super) fn brief(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 {
-        text
-    } else {
-        format!("{}...", text.chars().take(60).collect::<String>())
-    }
 }
 
 /// The object of a `config.json` and where it came from.

@@ -1,6 +1,8 @@
 //! Which sizes a model can have.
 
-use crate::{ModelError, ModelSpec};
+use thinktune_policy::ModelError;
+
+use crate::ModelSpec;
 
 /// Most layers accepted: far above any published model, low enough that listing tensors is harmless.
 const MAX_LAYERS: usize = 4096;

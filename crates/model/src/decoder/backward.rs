@@ -10,6 +10,7 @@ use thinktune_kernels::elementwise::{add_bias_backward, swiglu_backward};
 use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
 use thinktune_kernels::norm::{rms_norm_backward, rms_norm_backward_weight};
 use thinktune_kernels::rope::rope;
+use thinktune_policy::TokenBatch;
 
 use super::layer::ROWS;
 use super::weights::{
@@ -17,7 +18,6 @@ use super::weights::{
     POST_NORM, Q_BIAS, Q_NORM, Q_PROJ, UP_PROJ, V_BIAS, V_PROJ, layer_name,
 };
 use super::{Activations, Decoder, Workspace};
-use crate::surface::TokenBatch;
 
 /// Columns of a norm's weight per parallel task.
 const COLUMNS: usize = 128;

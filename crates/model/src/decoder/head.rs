@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
 use thinktune_kernels::head::{Normaliser, log_normaliser, logprob_backward};
+use thinktune_policy::TokenScores;
 
 use super::{Decoder, Workspace};
-use crate::surface::TokenScores;
 
 /// Logits of one chunk take about this many bytes.
 const CHUNK_BYTES: usize = 16 << 20;

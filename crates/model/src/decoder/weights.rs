@@ -3,9 +3,10 @@
 
 use thinktune_kernels::Precision;
 use thinktune_kernels::gemm::{Packed, Threads, View};
+use thinktune_policy::ModelError;
 
 use crate::spec::TensorSpec;
-use crate::{ModelError, ModelSpec, Params};
+use crate::{ModelSpec, Params};
 
 /// Everything that a forward pass reads.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use thinktune_policy::rng::SampleRng;
+use thinktune_policy::{Completion, Drawn, Finish, ModelError, SampleKey, Sampling};
+
 use super::cache::{Preamble, Segment};
-use super::choose::{Alternatives, alternatives, choose};
-use crate::ModelError;
+use super::choose::{alternatives, choose};
 use crate::decoder::{Activations, Decoder, Run, Workspace};
-use crate::rng::SampleRng;
-use crate::surface::{Completion, Finish, SampleKey, Sampling};
 
 /// A row being decoded.
 pub(super) struct Row {
@@ -35,17 +35,6 @@ pub(super) struct NewRow<'a> {
     pub(super) top: Option<usize>,
     pub(super) prefix: &'a Arc<Segment>,
     pub(super) prompt_len: usize,
-}
-
-/// A token that was drawn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Drawn {
-    /// Its id.
-    pub token: u32,
-    /// As in [`Completion::logprobs`].
-    pub logprob: f32,
-    /// Where asked for: what the model itself thinks of it and of others.
-    pub alternatives: Option<Alternatives>,
 }
 
 /// A row that has ended, and whose it was.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use thinktune_kernels::attention::{LANES, Span, push_keys};
+use thinktune_policy::Prompt;
 
 use crate::decoder::{Activations, Decoder, Run, Workspace};
-use crate::surface::Prompt;
 
 /// A shared prefix shorter than this is not worth a segment of its own.
 const SHORTEST_PREAMBLE: usize = 16;

@@ -2,9 +2,7 @@
 
 use thinktune_kernels::head;
 use thinktune_kernels::head::log_normaliser;
-
-use crate::ModelError;
-use crate::surface::Sampling;
+use thinktune_policy::{Alternatives, ModelError, Sampling};
 
 /// Draws a token with the uniform number `u`; returns it with its log-prob under
 /// softmax(logits / temperature), untruncated.
@@ -31,16 +29,6 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, u: f64) -> Result<(u32
         head::draw(logits, normaliser, u)
     };
     Ok((id as u32, normaliser.logprob(logits[id])))
-}
-
-/// What the model thinks of a token and of others in its place: log-probs under softmax(logits), before temperature
-/// and truncation.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Alternatives {
-    /// The token's log-prob.
-    pub logprob: f32,
-    /// The likeliest ids with theirs, likeliest first; equals by id.
-    pub top: Vec<(u32, f32)>,
 }
 
 /// The log-prob of `token` and the `count` likeliest tokens of a row of logits.

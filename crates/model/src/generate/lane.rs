@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use thinktune_policy::{Completion, ModelError, Prompt, Sampling};
+
 use super::batch::{Batch, Ended, NewRow, Row, head};
 use super::cache::{Preamble, Segment, prefill};
 use super::queue::{Exchange, Queue};
-use crate::ModelError;
 use crate::decoder::Decoder;
-use crate::surface::{Completion, Prompt, Sampling};
 
 /// A finished completion and whose it is.
 pub(crate) struct Done {

@@ -15,13 +15,13 @@ pub mod scheduler;
 use std::sync::mpsc;
 
 use thinktune_kernels::{Team, Threads};
+use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Sampling};
 
 pub(crate) use cache::{LayerCache, Preamble, shared_preamble};
 
+use crate::ModelSpec;
 use crate::decoder::Decoder;
 use crate::memory::MachineMemory;
-use crate::surface::{Completion, GenerateProgress, Prompt, Sampling};
-use crate::{ModelError, ModelSpec};
 use lane::{Done, Lane};
 use queue::{Exchange, Queue};
 
@@ -37,7 +37,7 @@ pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -
     for (index, prompt) in prompts.iter().enumerate() {
         check_prompt(spec, index, &prompt.tokens, 1)?;
     }
-    check_sampling(sampling)
+    sampling.validate()
 }
 
 /// Refuses a prompt that cannot be run, or leaves no room for `room` tokens.
@@ -57,28 +57,6 @@ fn check_prompt(spec: &ModelSpec, index: usize, tokens: &[u32], room: usize) -> 
             "prompt {index} holds token id {token}, outside the model's vocabulary of {} ids",
             spec.vocab_size
         )));
-    }
-    Ok(())
-}
-
-fn check_sampling(sampling: &Sampling) -> Result<(), ModelError> {
-    let fault = |name: &str, value: String, expected: &str| {
-        Err(ModelError::BadInput(format!("{name} = {value}: expected {expected}")))
-    };
-    if !(sampling.temperature >= 0.0 && sampling.temperature.is_finite()) {
-        return fault("temperature", sampling.temperature.to_string(), "0 (greedy) or a positive number");
-    }
-    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
-        return fault("top_p", sampling.top_p.to_string(), "a number in (0, 1]");
-    }
-    if !(0.0..1.0).contains(&sampling.min_p) {
-        return fault("min_p", sampling.min_p.to_string(), "a number in [0, 1)");
-    }
-    if sampling.top_k == Some(0) {
-        return fault("top_k", "0".into(), "at least 1, or none");
-    }
-    if sampling.max_tokens == 0 {
-        return fault("max_tokens", "0".into(), "at least 1");
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use thinktune_policy::Prompt;
+
 use super::batch::Row;
 use super::lane::Prefilled;
-use crate::surface::Prompt;
 
 /// Samples waiting for a lane, in the order of their prompts.
 pub(crate) struct Queue<'a> {

@@ -1,6 +1,6 @@
 //! A batch that requests join and leave while it runs: what a server decodes with.
 //!
-//! [`Generate`](crate::surface::Generate) takes all prompts at once and returns when all are done; a [`Scheduler`]
+//! [`Generate`](thinktune_policy::Generate) takes all prompts at once and returns when all are done; a [`Scheduler`]
 //! takes requests at any time, each with its own sampling, and gives tokens as they are drawn. Both run the same
 //! rows, so a request's tokens are, bit for bit, what `generate` gives for it alone, whoever its neighbours are.
 
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use thinktune_kernels::{Team, Threads};
+use thinktune_policy::{
+    Alternatives, BatchEvent, BatchLimits, BatchRequest, Batcher, Finish, ModelError, Sampling, Ticket,
+};
 
-pub use super::batch::Drawn;
 use super::batch::{Batch, Ended, NewRow, Row, head};
 use super::cache::{Segment, extend};
-pub use super::choose::Alternatives;
 use super::choose::alternatives;
 use super::prompts::PromptCache;
-use super::{SMALL_MODEL_BYTES, check_prompt, check_sampling};
+use super::{SMALL_MODEL_BYTES, check_prompt};
 use crate::decoder::{Decoder, Workspace};
 use crate::engine::Engine;
-use crate::surface::{Finish, SampleKey, Sampling};
-use crate::{FrozenModel, ModelError, ModelSpec};
+use crate::{FrozenModel, ModelSpec};
 
 /// Prompt tokens run between two tokens of the running rows: more of them get a new request started sooner, fewer
 /// let the others wait less.
@@ -29,51 +29,11 @@ const PREFILL_TOKENS: usize = 256;
 /// Rows decoded side by side at most.
 const MOST_ROWS: usize = 256;
 
-/// A prompt to be completed once per key.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Token ids.
-    pub prompt: Arc<[u32]>,
-    /// One key per completion wanted.
-    pub keys: Vec<SampleKey>,
-    /// How tokens are drawn; `max_tokens` may be 0 where only the prompt is scored.
-    pub sampling: Sampling,
-    /// The log-prob and so many likeliest alternatives of every token are wanted.
-    pub top: Option<usize>,
-    /// The same of the prompt's tokens.
-    pub score_prompt: bool,
-}
-
-/// A request that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(usize);
-
-/// What a request is told.
-#[derive(Debug)]
-pub enum Event {
-    /// Of every token of the prompt but the first; comes before any of its tokens.
-    Prompt(Vec<Alternatives>),
-    /// A token of a sample.
-    Token {
-        /// Index of its key.
-        sample: usize,
-        /// The token.
-        drawn: Drawn,
-    },
-    /// A sample is over.
-    End {
-        /// Index of its key.
-        sample: usize,
-        /// Why; an error is this sample's alone.
-        how: Result<Finish, ModelError>,
-    },
-}
-
 /// A model's running batch. See the module.
 pub struct Scheduler {
     engine: Engine,
     next: usize,
-    pending: VecDeque<(Ticket, Request)>,
+    pending: VecDeque<(Ticket, BatchRequest)>,
     filling: Option<Filling>,
     entering: Option<Entering>,
     /// One where all threads share every product, else one per thread.
@@ -96,7 +56,7 @@ struct Limits {
 /// A prompt being run, a piece at a time.
 struct Filling {
     ticket: Ticket,
-    request: Request,
+    request: BatchRequest,
     segment: Segment,
     done: usize,
     scores: Vec<Alternatives>,
@@ -105,7 +65,7 @@ struct Filling {
 /// A prompt that has been run and whose samples have not all entered.
 struct Entering {
     ticket: Ticket,
-    request: Request,
+    request: BatchRequest,
     sampling: Arc<Sampling>,
     segment: Arc<Segment>,
     /// Of the first token of a completion.
@@ -141,66 +101,8 @@ impl Scheduler {
         self.engine.spec()
     }
 
-    /// Takes a request; it joins as soon as there is room.
-    ///
-    /// # Errors
-    /// What `generate` refuses, and a request that wants nothing.
-    pub fn submit(&mut self, request: Request) -> Result<Ticket, ModelError> {
-        check(self.spec(), &request)?;
-        let longest = request.prompt.len() + request.sampling.max_tokens;
-        self.engine.reserve(longest.min(self.spec().context));
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.pending.push_back((ticket, request));
-        Ok(ticket)
-    }
-
-    /// Whether nothing is left to do.
-    pub fn is_idle(&self) -> bool {
-        self.pending.is_empty()
-            && self.filling.is_none()
-            && self.entering.is_none()
-            && self.reserved.is_empty()
-    }
-
-    /// Rows being decoded.
-    pub fn running(&self) -> usize {
-        self.reserved.len()
-    }
-
-    /// Forgets a request: its rows leave at once.
-    pub fn cancel(&mut self, ticket: Ticket) {
-        self.pending.retain(|(other, _)| *other != ticket);
-        self.filling.take_if(|filling| filling.ticket == ticket);
-        self.entering.take_if(|entering| entering.ticket == ticket);
-        self.reserved.retain(|(other, ..)| *other != ticket);
-        for batch in &mut self.batches {
-            batch.rows.retain(|row| row.prompt != ticket.0);
-        }
-    }
-
-    /// Ends one running sample of a request, without a word.
-    pub fn cancel_sample(&mut self, ticket: Ticket, sample: usize) {
-        self.release(ticket, sample);
-        for batch in &mut self.batches {
-            batch.rows.retain(|row| (row.prompt, row.sample) != (ticket.0, sample));
-        }
-    }
-
-    /// Runs a piece of what waits and draws one token for every row.
-    pub fn step(&mut self, emit: &mut dyn FnMut(Ticket, Event)) {
-        let mut budget = PREFILL_TOKENS;
-        loop {
-            self.enter(emit);
-            if self.entering.is_some() || budget == 0 || !self.fill(&mut budget, emit) {
-                break;
-            }
-        }
-        self.decode(emit);
-    }
-
     /// Lets samples of the prompt that was run last enter while there is room.
-    fn enter(&mut self, emit: &mut dyn FnMut(Ticket, Event)) {
+    fn enter(&mut self, emit: &mut dyn FnMut(Ticket, BatchEvent)) {
         let spec = self.engine.spec();
         let (layers, context) = (spec.layers, spec.context);
         while let Some(entering) = &mut self.entering {
@@ -230,13 +132,13 @@ impl Scheduler {
             let how = match row.draw(&entering.logits) {
                 Ok(drawn) => {
                     let finish = row.push(&drawn, context);
-                    emit(ticket, Event::Token { sample, drawn });
+                    emit(ticket, BatchEvent::Token { sample, drawn });
                     finish.map(Ok)
                 }
                 Err(error) => Some(Err(error)),
             };
             match how {
-                Some(how) => emit(ticket, Event::End { sample, how }),
+                Some(how) => emit(ticket, BatchEvent::End { sample, how }),
                 None => {
                     self.reserved.push((ticket, sample, tokens));
                     let emptiest = self.batches.iter_mut().min_by_key(|batch| batch.rows.len());
@@ -247,7 +149,7 @@ impl Scheduler {
     }
 
     /// Runs a piece of the prompt in front; false where none waits. One that is through goes on to enter.
-    fn fill(&mut self, budget: &mut usize, emit: &mut dyn FnMut(Ticket, Event)) -> bool {
+    fn fill(&mut self, budget: &mut usize, emit: &mut dyn FnMut(Ticket, BatchEvent)) -> bool {
         let mut filling = match self.filling.take() {
             Some(filling) => filling,
             None => match self.pending.pop_front() {
@@ -278,11 +180,11 @@ impl Scheduler {
         let segment = Arc::new(segment);
         self.cache.keep(&request.prompt, &segment);
         if request.score_prompt {
-            emit(ticket, Event::Prompt(scores));
+            emit(ticket, BatchEvent::Prompt(scores));
         }
         if request.sampling.max_tokens == 0 {
             let how = || Ok(Finish::Length);
-            (0..request.keys.len()).for_each(|sample| emit(ticket, Event::End { sample, how: how() }));
+            (0..request.keys.len()).for_each(|sample| emit(ticket, BatchEvent::End { sample, how: how() }));
             return true;
         }
         let sampling = Arc::new(request.sampling.clone());
@@ -291,7 +193,7 @@ impl Scheduler {
     }
 
     /// One token for every row.
-    fn decode(&mut self, emit: &mut dyn FnMut(Ticket, Event)) {
+    fn decode(&mut self, emit: &mut dyn FnMut(Ticket, BatchEvent)) {
         balance(&mut self.batches);
         let decoder = self.engine.decoder();
         let alone = self.batches.len() == 1;
@@ -312,12 +214,12 @@ impl Scheduler {
         };
         for (tokens, ended) in made {
             for (ticket, sample, drawn) in tokens {
-                emit(ticket, Event::Token { sample, drawn });
+                emit(ticket, BatchEvent::Token { sample, drawn });
             }
             for Ended { prompt, sample, completion } in ended {
                 let ticket = Ticket(prompt);
                 self.release(ticket, sample);
-                emit(ticket, Event::End { sample, how: completion.map(|completion| completion.finish) });
+                emit(ticket, BatchEvent::End { sample, how: completion.map(|completion| completion.finish) });
             }
         }
     }
@@ -327,8 +229,63 @@ impl Scheduler {
     }
 }
 
+impl Batcher for Scheduler {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { vocab_size: self.spec().vocab_size, context: self.spec().context }
+    }
+
+    fn submit(&mut self, request: BatchRequest) -> Result<Ticket, ModelError> {
+        check(self.spec(), &request)?;
+        let longest = request.prompt.len() + request.sampling.max_tokens;
+        self.engine.reserve(longest.min(self.spec().context));
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.pending.push_back((ticket, request));
+        Ok(ticket)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+            && self.filling.is_none()
+            && self.entering.is_none()
+            && self.reserved.is_empty()
+    }
+
+    fn running(&self) -> usize {
+        self.reserved.len()
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.pending.retain(|(other, _)| *other != ticket);
+        self.filling.take_if(|filling| filling.ticket == ticket);
+        self.entering.take_if(|entering| entering.ticket == ticket);
+        self.reserved.retain(|(other, ..)| *other != ticket);
+        for batch in &mut self.batches {
+            batch.rows.retain(|row| row.prompt != ticket.0);
+        }
+    }
+
+    fn cancel_sample(&mut self, ticket: Ticket, sample: usize) {
+        self.release(ticket, sample);
+        for batch in &mut self.batches {
+            batch.rows.retain(|row| (row.prompt, row.sample) != (ticket.0, sample));
+        }
+    }
+
+    fn step(&mut self, emit: &mut dyn FnMut(Ticket, BatchEvent)) {
+        let mut budget = PREFILL_TOKENS;
+        loop {
+            self.enter(emit);
+            if self.entering.is_some() || budget == 0 || !self.fill(&mut budget, emit) {
+                break;
+            }
+        }
+        self.decode(emit);
+    }
+}
+
 impl Filling {
-    fn begin(ticket: Ticket, request: Request, cache: &mut PromptCache, spec: &ModelSpec) -> Self {
+    fn begin(ticket: Ticket, request: BatchRequest, cache: &mut PromptCache, spec: &ModelSpec) -> Self {
         // a prompt that is scored needs the outputs of all its tokens
         let known = if request.score_prompt { None } else { cache.beginning(&request.prompt) };
         let (segment, done) = known.unwrap_or_else(|| (Segment::new(spec.layers), 0));
@@ -371,9 +328,9 @@ fn balance(batches: &mut [Batch]) {
     }
 }
 
-fn check(spec: &ModelSpec, request: &Request) -> Result<(), ModelError> {
-    let Request { prompt, sampling, .. } = request;
+fn check(spec: &ModelSpec, request: &BatchRequest) -> Result<(), ModelError> {
+    let BatchRequest { prompt, sampling, .. } = request;
     let scored_only = sampling.max_tokens == 0 && request.score_prompt;
     check_prompt(spec, 0, prompt, if scored_only { 0 } else { 1 })?;
-    if scored_only { Ok(()) } else { check_sampling(sampling) }
+    if scored_only { Ok(()) } else { sampling.validate() }
 }

@@ -6,9 +6,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::INDEX_FILE;
 
-use super::{INDEX_FILE, zeroed};
-use crate::{Dtype, ModelError};
+use super::zeroed;
+use crate::Dtype;
 
 /// Longest header that is believed.
 const LONGEST_HEADER: u64 = 100 << 20;

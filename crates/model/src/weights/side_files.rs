@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use serde_json::Value;
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::CONFIG_FILE;
 
 use super::Dtype;
-use crate::ModelError;
-use crate::config::{CONFIG_FILE, read_config, write_json};
+
+use crate::config::{read_config, write_json};
 
 /// Copies what stands beside the weights of a model directory (tokenizer, chat template, generation settings) into
 /// another. `config.json` is not among it: see [`copy_config`].

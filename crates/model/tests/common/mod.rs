@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use thinktune_model::surface::{SampleKey, TokenBatch};
+use thinktune_policy::{SampleKey, TokenBatch};
 
 /// The reference models, in the order of the generating script.
 pub const FAMILIES: [&str; 5] = ["llama", "llama_untied", "mistral", "qwen2", "qwen3"];
@@ -206,5 +206,5 @@ pub fn gradient_distance(what: &str, got: &[f32], want: &[f32]) -> GradientDista
 
 /// A key for the `sample`-th completion of the `question`-th prompt.
 pub fn key(question: u32, sample: u32) -> SampleKey {
-    SampleKey { stream: 0, step: 1, question, sample }
+    SampleKey { stream: Stream::Attempt, step: 1, question, sample }
 }

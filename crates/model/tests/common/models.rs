@@ -1,8 +1,8 @@
 //! Models whose runs are compared with each other, and what is run on them.
 #![allow(dead_code)]
 
-use thinktune_model::surface::{AdamW, Completion, Generate, Prompt, Sampling, TokenBatch, Train};
 use thinktune_model::{LocalModel, ModelSpec, Precision, init_random};
+use thinktune_policy::{AdamW, Completion, Generate, Prompt, Sampling, TokenBatch, Train};
 
 use crate::common::{key, model_dir};
 

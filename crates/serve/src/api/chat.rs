@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use thinktune_model::{Message, ModelError, Role};
+use thinktune_policy::{Message, ModelError, Role};
 
 use super::choices::{Answer, Choices, TokenInfo, Update, finite};
 use super::error::ApiError;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use thinktune_model::Codec;
-use thinktune_model::scheduler::{Alternatives, Drawn, Event};
-use thinktune_model::surface::Finish;
+use thinktune_policy::{Alternatives, BatchEvent, Drawn, Finish};
+use thinktune_text::ChatTokenizer;
 
 use super::error::ApiError;
 use super::sampling::Wanted;
@@ -47,7 +46,7 @@ struct Choice {
 
 /// The answers of a request: `n` for each prompt.
 pub(crate) struct Choices {
-    codec: Arc<Codec>,
+    codec: Arc<ChatTokenizer>,
     n: usize,
     stop: Vec<u32>,
     choices: Vec<Choice>,
@@ -59,7 +58,12 @@ pub(crate) struct Choices {
 
 impl Choices {
     /// Answers not yet begun. Their text continues that of the prompts where `continued`.
-    pub(crate) fn new(codec: &Arc<Codec>, wanted: &Wanted, prompts: &[Arc<[u32]>], continued: bool) -> Self {
+    pub(crate) fn new(
+        codec: &Arc<ChatTokenizer>,
+        wanted: &Wanted,
+        prompts: &[Arc<[u32]>],
+        continued: bool,
+    ) -> Self {
         let choice = |prompt: &Arc<[u32]>| {
             let before = if continued { &prompt[..] } else { &[] };
             let writer = Writer::new(Arc::clone(codec), Arc::clone(&wanted.stops), before);
@@ -103,12 +107,12 @@ impl Choices {
             None => return Err(ApiError::stopped()),
         };
         match event {
-            Event::Prompt(scores) => {
+            BatchEvent::Prompt(scores) => {
                 self.scores[part] = scores;
                 Ok(None)
             }
-            Event::Token { sample, drawn } => Ok(self.token(job, part, sample, drawn)),
-            Event::End { sample, how } => {
+            BatchEvent::Token { sample, drawn } => Ok(self.token(job, part, sample, drawn)),
+            BatchEvent::End { sample, how } => {
                 let finish = how.map_err(|error| ApiError::of_model(&error))?;
                 Ok(self.end(part, sample, finish))
             }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use thinktune_model::ModelError;
+use thinktune_policy::ModelError;
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq)]

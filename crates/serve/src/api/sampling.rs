@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use thinktune_model::surface::{SampleKey, Sampling, stream};
+use thinktune_policy::{SampleKey, Sampling, Stream};
 
 use super::error::ApiError;
 use super::fields::Fields;
@@ -36,7 +36,7 @@ pub(crate) struct Wanted {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Extension {
     /// Keys the random numbers of the first sample.
-    key: Option<[u32; 4]>,
+    key: Option<(Stream, u32, u32, u32)>,
     /// Goes before `seed`.
     seed: Option<u64>,
     /// A longer prompt is refused.
@@ -77,12 +77,12 @@ impl Wanted {
     /// Keys of the samples of prompt number `prompt`; `request` counts the requests that named no seed.
     pub(crate) fn keys(&self, prompt: usize, request: impl FnOnce() -> u32) -> Vec<SampleKey> {
         let first = match self.extension.as_ref().and_then(|extension| extension.key) {
-            Some([stream, step, question, sample]) => SampleKey { stream, step, question, sample },
+            Some((stream, step, question, sample)) => SampleKey { stream, step, question, sample },
             None if self.seeded => {
-                SampleKey { stream: stream::SERVE, step: 0, question: prompt as u32, sample: 0 }
+                SampleKey { stream: Stream::Serve, step: 0, question: prompt as u32, sample: 0 }
             }
             None => SampleKey {
-                stream: stream::SERVE_UNSEEDED,
+                stream: Stream::ServeUnseeded,
                 step: request(),
                 question: prompt as u32,
                 sample: 0,

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thinktune_model::{Codec, Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
+use thinktune_model::scheduler::Scheduler;
+use thinktune_model::{Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
 use thinktune_serve::{ServeError, Settings, Stop, serve};
+use thinktune_text::ChatTokenizer;
 
 /// A model directory: a random Llama with the homework's tokenizer, of `context` positions.
 pub fn model_dir(context: usize) -> TempDir {
@@ -41,8 +43,8 @@ pub fn frozen(dir: &Path) -> FrozenModel {
     FrozenModel::load(dir, Precision::F32).unwrap()
 }
 
-pub fn codec(dir: &Path) -> Codec {
-    Codec::load(dir, "2025-01-01").unwrap()
+pub fn codec(dir: &Path) -> ChatTokenizer {
+    ChatTokenizer::load(dir, "2025-01-01").unwrap()
 }
 
 /// A running server.
@@ -73,7 +75,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (addr, stop) = (listener.local_addr().unwrap(), Stop::default());
         let (model, codec, asked) = (frozen(dir.path()), codec(dir.path()), stop.clone());
-        let running = std::thread::spawn(move || serve(model, codec, settings, listener, &asked));
+        let running =
+            std::thread::spawn(move || serve(&mut Scheduler::new(model), codec, settings, listener, &asked));
         Self { dir, addr, stop, running: Some(running) }
     }
 

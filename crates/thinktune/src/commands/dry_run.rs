@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use thinktune_method::act::questions::Questions;
 use thinktune_method::observer::Silent;
 use thinktune_method::sft::Plan as SftPlan;
+use thinktune_model::ModelSpec;
 use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
-use thinktune_model::{Codec, ModelSpec};
+use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
 use crate::place::Place;
@@ -55,7 +56,7 @@ impl Shown {
         let dir = plan.model.fetch(true).ok();
         let model = ModelFacts::of(plan, dir.as_deref())?;
         let codec = match dir.as_deref().filter(|dir| dir.join("tokenizer.json").exists()) {
-            Some(dir) => Some(Codec::load(dir, &plan.date)?),
+            Some(dir) => Some(ChatTokenizer::load(dir, &plan.date)?),
             None => None,
         };
         if let (Some(codec), Some(spec)) = (&codec, &model.spec) {
@@ -156,7 +157,7 @@ impl ModelFacts {
 fn rl_facts(
     plan: &Plan,
     rl: &RlPlan,
-    codec: Option<&Codec>,
+    codec: Option<&ChatTokenizer>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
     let settings = &rl.settings;
     let questions = work::questions(&plan.data, plan.seed)?;
@@ -201,7 +202,7 @@ fn rl_facts(
 fn sft_facts(
     plan: &Plan,
     settings: &thinktune_method::settings::SftSettings,
-    codec: Option<&Codec>,
+    codec: Option<&ChatTokenizer>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
     let Some(codec) = codec else {
         anyhow::bail!(
@@ -225,7 +226,7 @@ fn sft_facts(
 }
 
 impl FirstPrompt {
-    fn new(ids: &[u32], codec: &Codec) -> Self {
+    fn new(ids: &[u32], codec: &ChatTokenizer) -> Self {
         let bos = codec.bos().map_or(0, |bos| ids.iter().filter(|&&id| id == bos).count());
         Self { text: codec.decode_raw(ids), ids: ids.to_vec(), bos }
     }

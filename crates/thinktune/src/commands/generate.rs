@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use thinktune_model::FrozenModel;
-use thinktune_model::surface::{Completion, Finish, Generate, Prompt, SampleKey, Sampling, stream};
-use thinktune_model::{Codec, Message};
+use thinktune_policy::{Completion, Finish, Generate, Message, Prompt, SampleKey, Sampling, Stream};
+use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, GenerateArgs};
 use crate::commands::print;
@@ -14,11 +14,11 @@ use crate::place;
 pub fn run(args: &GenerateArgs, common: Common) -> anyhow::Result<()> {
     check(args)?;
     let dir = place::named(&args.model)?.fetch(common.offline)?;
-    let codec = Codec::load(&dir, &args.date)?;
+    let codec = ChatTokenizer::load(&dir, &args.date)?;
     let tokens = prompt_tokens(args, &codec)?;
     let mut model = FrozenModel::load(&dir, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
-    let key = |sample| SampleKey { stream: stream::GENERATE, step: 0, question: 0, sample };
+    let key = |sample| SampleKey { stream: Stream::Generate, step: 0, question: 0, sample };
     let prompt = Prompt { tokens: tokens.clone().into(), keys: (0..args.samples).map(key).collect() };
     let sampling = Sampling {
         seed: args.seed,
@@ -63,7 +63,7 @@ fn check(args: &GenerateArgs) -> Result<(), UsageError> {
 }
 
 /// A message goes through the chat template; a text gets the model's BOS in front unless it spells it out.
-fn prompt_tokens(args: &GenerateArgs, codec: &Codec) -> anyhow::Result<Vec<u32>> {
+fn prompt_tokens(args: &GenerateArgs, codec: &ChatTokenizer) -> anyhow::Result<Vec<u32>> {
     if let Some(message) = &args.chat {
         return Ok(codec.prompt_ids(&[Message::user(message.as_str())])?);
     }
@@ -78,7 +78,7 @@ fn prompt_tokens(args: &GenerateArgs, codec: &Codec) -> anyhow::Result<Vec<u32>>
     Ok(tokens)
 }
 
-fn to_json(codec: &Codec, prompt: &[u32], completions: &[Completion]) -> Value {
+fn to_json(codec: &ChatTokenizer, prompt: &[u32], completions: &[Completion]) -> Value {
     let completion = |completion: &Completion| {
         json!({
             "text": codec.decode(&completion.tokens),

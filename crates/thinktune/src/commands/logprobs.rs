@@ -1,8 +1,8 @@
 //! `thinktune logprobs`: log-probs of given ids, for comparison with another implementation.
 
 use serde_json::{Value, json};
-use thinktune_model::Codec;
 use thinktune_model::FrozenModel;
+use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, LogprobsArgs};
 use crate::commands::print;
@@ -25,7 +25,7 @@ struct Scored {
 pub fn run(args: &LogprobsArgs, common: Common) -> anyhow::Result<()> {
     let dir = place::named(&args.model)?.fetch(common.offline)?;
     // Only for showing tokens as text: a model folder without a tokenizer is good enough.
-    let codec = Codec::load(&dir, DEFAULT_DATE).ok();
+    let codec = ChatTokenizer::load(&dir, DEFAULT_DATE).ok();
     let token = |id: u32| codec.as_ref().map(|codec| codec.decode_raw(&[id]));
     let mut model = FrozenModel::load(&dir, args.precision.into())?;
     let logits = model.logits(&args.ids)?;

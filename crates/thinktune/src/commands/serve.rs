@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use thinktune_model::{Codec, FrozenModel};
+use thinktune_model::FrozenModel;
+use thinktune_model::scheduler::Scheduler;
 use thinktune_serve::{Settings, Stop, serve};
+use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, ServeArgs};
 use crate::commands::print;
@@ -25,13 +27,13 @@ pub fn run(args: &ServeArgs, common: Common) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     warn_if_reachable(address, settings.api_key.is_some());
     let dir = place.fetch(common.offline)?;
-    let codec = Codec::load(&dir, &args.date)?;
+    let codec = ChatTokenizer::load(&dir, &args.date)?;
     let model = FrozenModel::load(&dir, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     print(&format!("serving {} at http://{address}/v1", settings.name))?;
-    serve(model, codec, settings, listener, &stop)?;
+    serve(&mut Scheduler::new(model), codec, settings, listener, &stop)?;
     Ok(())
 }
 

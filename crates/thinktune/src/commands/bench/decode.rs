@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use thinktune_model::surface::{Generate, Prompt, SampleKey, Sampling, stream};
 use thinktune_model::{FrozenModel, Precision};
+use thinktune_policy::{Generate, Prompt, SampleKey, Sampling, Stream};
 
 use super::flops::{self, Stretch};
 use super::gemm;
@@ -53,7 +53,7 @@ fn measure(
     let prompts: Vec<Prompt> = (0..batch)
         .map(|question| Prompt {
             tokens: tokens(args.seed, vocab, SampleKey { question, ..KEY }, args.prompt_tokens).into(),
-            keys: vec![SampleKey { stream: stream::GENERATE, question, ..KEY }],
+            keys: vec![SampleKey { stream: Stream::Generate, question, ..KEY }],
         })
         .collect();
     let sampling = Sampling::plain(args.seed, args.new_tokens, Vec::new());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use thinktune_method::act::act;
-use thinktune_method::language::Language;
+use thinktune_method::language::Tokenizer;
 use thinktune_method::observer::Silent;
 use thinktune_method::reward::advantage::advantages;
 use thinktune_method::reward::outcome::Outcome;
@@ -12,8 +12,8 @@ use thinktune_method::rollout::{Attempt, Group, Guided, Help, Scored};
 use thinktune_method::settings::{Ask, Checked, RlSettings};
 use thinktune_method::step::Classroom;
 use thinktune_method::train::train;
-use thinktune_model::surface::{SampleKey, stream};
-use thinktune_model::{Message, ModelError, ModelSpec, rng};
+use thinktune_model::ModelSpec;
+use thinktune_policy::{Message, ModelError, SampleKey, Stream, rng};
 
 use super::flops::{self, Stretch};
 use super::report::{Report, Row};
@@ -106,7 +106,7 @@ fn step(
 /// Gives every attempt a reward in [0, 1). Nobody is chosen for guidance here, so the numbers of that stream are free.
 fn rewarded(group: &Group<Attempt>, seed: u64) -> Group<Scored> {
     let reward =
-        |attempt: &Attempt| rng::uniform(seed, SampleKey { stream: stream::CHOICE, ..attempt.key }, 0);
+        |attempt: &Attempt| rng::uniform(seed, SampleKey { stream: Stream::Choice, ..attempt.key }, 0);
     let rewards: Vec<f64> = group.rows.iter().map(reward).collect();
     let outcome = Outcome::of("", false, "");
     let scored = |((attempt, reward), advantage): ((&Attempt, &f64), f64)| Scored {
@@ -159,7 +159,7 @@ fn phases(spec: &ModelSpec, step: &Measured, args: &BenchArgs) -> Vec<Row> {
 /// A language in which nothing ends a completion, and nobody asks what it says.
 struct Endless;
 
-impl Language for Endless {
+impl Tokenizer for Endless {
     fn prompt_ids(&self, _: &[Message]) -> Result<Vec<u32>, ModelError> {
         Ok(Vec::new())
     }

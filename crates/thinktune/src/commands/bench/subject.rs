@@ -5,9 +5,10 @@ use std::sync::Arc;
 use thinktune_method::act::questions::Questions;
 use thinktune_method::rollout::Asked;
 use thinktune_method::settings::RlSettings;
-use thinktune_model::surface::{SampleKey, stream};
-use thinktune_model::{Codec, LocalModel, ModelSpec, Params, rng};
+use thinktune_model::{LocalModel, ModelSpec, Params};
+use thinktune_policy::{SampleKey, Stream, rng};
 use thinktune_tasks::{AnswerKind, Question, load_gsm8k};
+use thinktune_text::ChatTokenizer;
 
 use crate::args::BenchArgs;
 use crate::failure::UsageError;
@@ -23,7 +24,7 @@ pub struct Subject {
     pub model: LocalModel,
     /// What it is, in words.
     pub name: String,
-    codec: Option<Codec>,
+    codec: Option<ChatTokenizer>,
 }
 
 impl Subject {
@@ -51,7 +52,7 @@ impl Subject {
         };
         let dir = place::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
-        let codec = args.data.is_some().then(|| Codec::load(&dir, DEFAULT_DATE)).transpose()?;
+        let codec = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
         let model = LocalModel::load(&dir)?.with_precision(args.precision.into());
         if let Some(codec) = &codec {
             codec.check_vocab(model.spec().vocab_size)?;
@@ -130,7 +131,7 @@ impl Source {
 }
 
 /// Questions are not shuffled here, so the numbers of that stream are free.
-pub const KEY: SampleKey = SampleKey { stream: stream::SHUFFLE, step: 0, question: 0, sample: 0 };
+pub const KEY: SampleKey = SampleKey { stream: Stream::Shuffle, step: 0, question: 0, sample: 0 };
 
 /// Random token ids.
 pub fn tokens(seed: u64, vocab: usize, key: SampleKey, count: usize) -> Vec<u32> {
@@ -142,7 +143,7 @@ pub fn tokens(seed: u64, vocab: usize, key: SampleKey, count: usize) -> Vec<u32>
 /// values repeat after [`DRAWN`], since the time of a product does not depend on them and drawing billions takes long.
 fn random(spec: ModelSpec, seed: u64) -> Params {
     let bound = 0.02 * 3f64.sqrt();
-    let key = SampleKey { stream: stream::INIT, ..KEY };
+    let key = SampleKey { stream: Stream::Init, ..KEY };
     let draw = |i| (bound * (2.0 * rng::uniform(seed, key, i) - 1.0)) as f32;
     let drawn: Vec<f32> = (0..DRAWN as u32).map(draw).collect();
     let mut params = Params::zeros(spec);

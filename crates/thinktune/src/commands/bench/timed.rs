@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use thinktune_model::surface::{
-    AdamW, Completion, Generate, GenerateProgress, Prompt, Sampling, Score, TokenBatch, TokenScores, Train,
-    UpdateReport,
+use thinktune_model::LocalModel;
+use thinktune_policy::{
+    AdamW, Completion, Generate, GenerateProgress, ModelError, Prompt, Sampling, Score, TokenBatch,
+    TokenScores, Train, UpdateReport,
 };
-use thinktune_model::{LocalModel, ModelError};
 
 /// Time since the last [`Timed::take`], by what it was spent on.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thinktune_model::surface::{AdamW, SampleKey, TokenBatch, Train};
+use thinktune_policy::{AdamW, SampleKey, TokenBatch, Train};
 
 use super::flops::{self, Stretch};
 use super::report::{Report, Row};

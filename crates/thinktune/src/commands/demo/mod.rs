@@ -10,7 +10,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinktune_method::evaluate::{Answer, Evaluation, Exam, evaluate};
 use thinktune_model::FrozenModel;
-use thinktune_model::surface::GenerateProgress;
+use thinktune_policy::GenerateProgress;
 use thinktune_tasks::Question;
 use thinktune_tasks::homework::{self, Split};
 

@@ -58,7 +58,7 @@ fn file(benchmark: &Benchmark, args: &EvalArgs, offline: bool) -> anyhow::Result
     let given = args.data.clone().or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
     let Some(data) = given else {
         let Source::Rows { hub, .. } = benchmark.source else { unreachable!("the others are generated") };
-        return Ok(thinktune_model::hub::dataset_file(hub.repo, hub.file, hub.revision, offline)?);
+        return Ok(thinktune_text::hub::dataset_file(hub.repo, hub.file, hub.revision, offline)?);
     };
     let files = benchmark.files(&data);
     files.iter().find(|file| file.is_file()).cloned().ok_or_else(|| {

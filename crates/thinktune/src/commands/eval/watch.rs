@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use thinktune_eval::Watch;
-use thinktune_model::surface::GenerateProgress;
+use thinktune_policy::GenerateProgress;
 
 use crate::stall::Stall;
 

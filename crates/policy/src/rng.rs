@@ -2,7 +2,92 @@
 //! 1, 2, 3", SC 2011). A number is a pure function of (seed, stream, step, question, sample, position),
 //! so it depends on no order of execution.
 
-use crate::surface::SampleKey;
+/// Identity of one sample. With the seed and the token position it keys the counter-based
+/// random numbers, so a sample never depends on its neighbours in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleKey {
+    /// What the sample is for.
+    pub stream: Stream,
+    /// Training step, counted from 1; 0 outside training.
+    pub step: u32,
+    /// Index of the question in its data set (or of the row in a request).
+    pub question: u32,
+    /// Index of the sample within its question.
+    pub sample: u32,
+}
+
+/// Streams of random numbers: one per use, so that no two uses share numbers. The discriminants are part of a run's
+/// bytes: they never change, and a new use takes the next free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+#[repr(u32)]
+pub enum Stream {
+    /// Attempts sampled while training.
+    Attempt = 0,
+    /// The teacher's feedback.
+    Teacher = 1,
+    /// Choice of the attempts that are guided.
+    Choice = 2,
+    /// Order of the questions.
+    Shuffle = 3,
+    /// Held-out sets evaluated during a run.
+    HeldOut = 4,
+    /// `thinktune generate`.
+    Generate = 5,
+    /// Random initial weights.
+    Init = 6,
+    /// Benchmarks of `thinktune eval`.
+    Benchmark = 7,
+    /// Resampling of results.
+    Bootstrap = 8,
+    /// `thinktune serve`, requests with a seed.
+    Serve = 9,
+    /// `thinktune serve`, requests without a seed: `step` counts them.
+    ServeUnseeded = 10,
+    /// Waiting time before a remote teacher is asked again.
+    Jitter = 11,
+}
+
+impl Stream {
+    const ALL: [Stream; 12] = [
+        Stream::Attempt,
+        Stream::Teacher,
+        Stream::Choice,
+        Stream::Shuffle,
+        Stream::HeldOut,
+        Stream::Generate,
+        Stream::Init,
+        Stream::Benchmark,
+        Stream::Bootstrap,
+        Stream::Serve,
+        Stream::ServeUnseeded,
+        Stream::Jitter,
+    ];
+
+    /// The number that keys it, and that names it on the wire.
+    pub fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+impl From<Stream> for u32 {
+    fn from(stream: Stream) -> Self {
+        stream.number()
+    }
+}
+
+/// A number that no stream of random numbers has.
+#[derive(Debug, thiserror::Error)]
+#[error("stream {0} of random numbers: expected 0 to {last}", last = Stream::ALL.len() - 1)]
+pub struct UnknownStream(u32);
+
+impl TryFrom<u32> for Stream {
+    type Error = UnknownStream;
+
+    fn try_from(number: u32) -> Result<Self, UnknownStream> {
+        Self::ALL.into_iter().find(|stream| stream.number() == number).ok_or(UnknownStream(number))
+    }
+}
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -33,8 +118,10 @@ impl SampleRng {
     /// The numbers of `key` under `seed`: the key's four words are the counter of a first block,
     /// whose output keys the blocks of the positions.
     pub fn new(seed: u64, key: SampleKey) -> Self {
-        let block =
-            philox4x32([key.stream, key.step, key.question, key.sample], [seed as u32, (seed >> 32) as u32]);
+        let block = philox4x32(
+            [key.stream as u32, key.step, key.question, key.sample],
+            [seed as u32, (seed >> 32) as u32],
+        );
         Self { key: [block[0], block[1]] }
     }
 
@@ -52,7 +139,7 @@ impl SampleRng {
 }
 
 /// Four random words for one position of one sample.
-pub fn philox(seed: u64, stream: u32, step: u32, question: u32, sample: u32, position: u32) -> [u32; 4] {
+pub fn philox(seed: u64, stream: Stream, step: u32, question: u32, sample: u32, position: u32) -> [u32; 4] {
     SampleRng::new(seed, SampleKey { stream, step, question, sample }).words(position)
 }
 
@@ -71,7 +158,7 @@ pub fn shuffle<T>(seed: u64, key: SampleKey, items: &mut [T]) {
 }
 
 /// A standard normal number by Box and Muller.
-pub(crate) fn normal(rng: &SampleRng, position: u32) -> f32 {
+pub fn normal(rng: &SampleRng, position: u32) -> f32 {
     let words = rng.words(position);
     let unit = |word: u32| (f64::from(word) + 0.5) / 4_294_967_296.0;
     ((-2.0 * unit(words[0]).ln()).sqrt() * (std::f64::consts::TAU * unit(words[1])).cos()) as f32
@@ -101,7 +188,7 @@ mod tests {
         let mut counts = [0usize; 5];
         for question in 0..5000 {
             let mut items = [0, 1, 2, 3, 4];
-            shuffle(7, SampleKey { stream: 0, step: 0, question, sample: 0 }, &mut items);
+            shuffle(7, SampleKey { stream: Stream::Attempt, step: 0, question, sample: 0 }, &mut items);
             counts[items[0]] += 1;
         }
         assert!(counts.iter().all(|&count| (850..1150).contains(&count)), "{counts:?}");
@@ -109,15 +196,15 @@ mod tests {
 
     #[test]
     fn numbers_differ_by_every_part_of_the_key() {
-        let base = philox(1, 2, 3, 4, 5, 6);
+        let base = philox(1, Stream::Choice, 3, 4, 5, 6);
         for other in [
-            philox(0, 2, 3, 4, 5, 6),
-            philox(1, 0, 3, 4, 5, 6),
-            philox(1, 2, 0, 4, 5, 6),
-            philox(1, 2, 3, 0, 5, 6),
-            philox(1, 2, 3, 4, 0, 6),
-            philox(1, 2, 3, 4, 5, 0),
-            philox(1 << 32 | 1, 2, 3, 4, 5, 6),
+            philox(0, Stream::Choice, 3, 4, 5, 6),
+            philox(1, Stream::Attempt, 3, 4, 5, 6),
+            philox(1, Stream::Choice, 0, 4, 5, 6),
+            philox(1, Stream::Choice, 3, 0, 5, 6),
+            philox(1, Stream::Choice, 3, 4, 0, 6),
+            philox(1, Stream::Choice, 3, 4, 5, 0),
+            philox(1 << 32 | 1, Stream::Choice, 3, 4, 5, 6),
         ] {
             assert_ne!(base, other);
         }

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::{CONFIG_FILE, parse_object};
 use tokenizers::Tokenizer;
-
-use crate::ModelError;
-use crate::config::{CONFIG_FILE, parse_object};
 
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";

@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
-use serde_json::Value;
+use thinktune_policy::ModelError;
+use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
 
-use crate::ModelError;
-use crate::config::{CONFIG_FILE, parse_object};
-use crate::weights::{INDEX_FILE, WEIGHTS_FILE};
 pub use settings::HubSettings;
 
 /// The directory of a model: `model` itself where it is one, else the hub's model of that name at `revision`
@@ -346,22 +344,7 @@ fn client(cache: &Path, settings: &HubSettings) -> Result<Api, ModelError> {
 /// The shards an index names.
 fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
     let text = std::fs::read_to_string(index).map_err(|error| ModelError::io(index, error))?;
-    let map = parse_object(index, &text)?;
-    let Some(Value::Object(weights)) = map.get("weight_map") else {
-        return Err(ModelError::bad_file(
-            index,
-            "lacks `weight_map`, an object from tensor names to file names",
-        ));
-    };
-    let mut names: Vec<String> = weights.values().filter_map(Value::as_str).map(str::to_owned).collect();
-    names.sort();
-    names.dedup();
-    match names.iter().find(|name| !name.ends_with(".safetensors") || name.contains(['/', '\\'])) {
-        Some(odd) => {
-            Err(ModelError::bad_file(index, format!("names `{odd}`, expected safetensors files beside it")))
-        }
-        None => Ok(names),
-    }
+    shard_names(index, &text)
 }
 
 /// An empty file under `.no_exist`, as the hub's own tools leave it. Without it the question is asked again, no more.

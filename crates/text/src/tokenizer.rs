@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::{ModelWrapper, Tokenizer};
 
-use crate::ModelError;
-use crate::chat::{ChatTemplate, Message};
+use crate::chat::ChatTemplate;
 use files::TokenizerFiles;
+use thinktune_policy::{Message, ModelError};
 
 /// The tokenizer, chat template and stop tokens of a model directory.
 #[derive(Debug, Clone)]
-pub struct Codec {
+pub struct ChatTokenizer {
     dir: PathBuf,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
@@ -32,7 +32,7 @@ struct Bos {
     added_by_tokenizer: bool,
 }
 
-impl Codec {
+impl ChatTokenizer {
     /// Reads `tokenizer.json` and what stands beside it. `pinned_date` (`YYYY-MM-DD`) is the day a chat
     /// template sees as today.
     ///
@@ -88,10 +88,10 @@ impl Codec {
         template.render(messages, true)
     }
 
-    /// [`Codec::prompt_text`] as ids: begins with one BOS where the model uses one, whoever writes it.
+    /// [`ChatTokenizer::prompt_text`] as ids: begins with one BOS where the model uses one, whoever writes it.
     ///
     /// # Errors
-    /// As [`Codec::prompt_text`].
+    /// As [`ChatTokenizer::prompt_text`].
     pub fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
         let mut ids = self.encode(&self.prompt_text(messages)?);
         if let Some(bos) = self.bos.filter(|bos| bos.added_by_tokenizer && ids.first() != Some(&bos.id)) {
@@ -100,7 +100,7 @@ impl Codec {
         Ok(ids)
     }
 
-    /// An answer as it follows [`Codec::prompt_ids`]: its text and the token that ends the turn.
+    /// An answer as it follows [`ChatTokenizer::prompt_ids`]: its text and the token that ends the turn.
     pub fn answer_ids(&self, answer: &str) -> Vec<u32> {
         let mut ids = self.encode(answer);
         ids.push(self.end_of_turn);
@@ -254,4 +254,38 @@ fn end_of_turn(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<u32> {
     let special = tokenizer.get_added_tokens_decoder();
     let ids = encode(tokenizer, tail, false).ok()?;
     ids.into_iter().find(|id| special.get(id).is_some_and(|token| token.special))
+}
+
+impl thinktune_policy::Tokenizer for ChatTokenizer {
+    fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+        ChatTokenizer::prompt_ids(self, messages)
+    }
+
+    fn has_chat_template(&self) -> bool {
+        ChatTokenizer::has_chat_template(self)
+    }
+
+    fn answer_ids(&self, text: &str) -> Vec<u32> {
+        ChatTokenizer::answer_ids(self, text)
+    }
+
+    fn document_ids(&self, text: &str) -> Vec<u32> {
+        ChatTokenizer::document_ids(self, text)
+    }
+
+    fn encode(&self, text: &str) -> Vec<u32> {
+        ChatTokenizer::encode(self, text)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        ChatTokenizer::decode(self, tokens)
+    }
+
+    fn decode_raw(&self, tokens: &[u32]) -> String {
+        ChatTokenizer::decode_raw(self, tokens)
+    }
+
+    fn stop(&self) -> &[u32] {
+        ChatTokenizer::stop(self)
+    }
 }

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use thinktune_model::chat::ChatTemplate;
-use thinktune_model::chat::date::Date;
-use thinktune_model::{Message, ModelError};
+use thinktune_policy::date::Date;
+use thinktune_policy::{ChatTemplate, Message, ModelError};
 
 #[derive(Deserialize)]
 struct Expected {

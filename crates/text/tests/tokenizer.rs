@@ -1,4 +1,4 @@
-//! Text to ids and back as `tokenizers` and `transformers` do it (numbers in `fixtures/codec/expected.json`,
+//! Text to ids and back as `tokenizers` and `transformers` do it (numbers in `fixtures/tokenizer/expected.json`,
 //! made by `generate.py` beside it), one BOS, every stop token, and what is wrong with a directory.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thinktune_model::{Codec, Message};
+use thinktune_policy::Message;
+use thinktune_text::ChatTokenizer;
 
 const DATE: &str = "2024-07-26";
 
@@ -41,11 +42,11 @@ struct Prompt {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/codec")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizer")
 }
 
-fn fixture(name: &str) -> Codec {
-    Codec::load(&fixtures().join(name), DATE).unwrap()
+fn fixture(name: &str) -> ChatTokenizer {
+    ChatTokenizer::load(&fixtures().join(name), DATE).unwrap()
 }
 
 fn expected() -> BTreeMap<String, Expected> {
@@ -74,7 +75,7 @@ fn edit(dir: &TempDir, file: &str, change: impl FnOnce(&mut Value)) {
 
 #[track_caller]
 fn refuses(dir: &TempDir, parts: &[&str]) {
-    let message = Codec::load(dir.path(), DATE).unwrap_err().to_string();
+    let message = ChatTokenizer::load(dir.path(), DATE).unwrap_err().to_string();
     for part in parts {
         assert!(message.contains(part), "expected {part:?} in: {message}");
     }
@@ -135,7 +136,7 @@ fn there_is_one_bos_whoever_writes_it() {
 fn add_bos_token_overrules_the_tokenizer() {
     let dir = copy_of("word_bos");
     edit(&dir, "tokenizer_config.json", |config| config["add_bos_token"] = json!(false));
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     assert_eq!((codec.bos(), codec.document_ids("Tom")), (None, vec![6, 2]));
 
     let dir = copy_of("byte_chat");
@@ -143,7 +144,7 @@ fn add_bos_token_overrules_the_tokenizer() {
         config["bos_token"] = json!("<|bos|>");
         config["add_bos_token"] = json!(true);
     });
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     assert_eq!(codec.bos(), Some(316));
     assert_eq!(codec.prompt_ids(&[Message::user("x")]).unwrap()[..2], [316, 319]);
 }
@@ -170,7 +171,7 @@ fn answers_and_documents_end_as_the_model_ends_them() {
 fn a_model_without_a_template_reads_texts_but_no_conversations() {
     let dir = copy_of("byte_bos");
     fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     assert!(!codec.has_chat_template());
     let message = codec.prompt_ids(&[Message::user("x")]).unwrap_err().to_string();
     assert!(message.contains("has no chat template") && message.contains("chat_template.jinja"), "{message}");
@@ -185,7 +186,7 @@ fn older_files_name_special_tokens_too() {
     edit(&dir, "special_tokens_map.json", |map| {
         *map = json!({"bos_token": {"content": "<|bos|>"}, "eos_token": "<|end|>"})
     });
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     assert_eq!((codec.bos(), codec.stop()), (Some(316), &[317, 318][..]));
 }
 
@@ -193,7 +194,7 @@ fn older_files_name_special_tokens_too() {
 fn a_conversation_the_template_refuses_is_an_error_in_its_words() {
     let dir = copy_of("byte_bos");
     fs::write(dir.path().join("chat_template.jinja"), "{{ raise_exception('Only on Sundays.') }}").unwrap();
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     let message = codec.prompt_text(&[Message::user("x")]).unwrap_err().to_string();
     assert_eq!(message, "the chat template refuses the conversation: Only on Sundays.");
 }
@@ -202,9 +203,9 @@ fn a_conversation_the_template_refuses_is_an_error_in_its_words() {
 fn the_pinned_date_reaches_the_template() {
     let dir = copy_of("byte_bos");
     fs::write(dir.path().join("chat_template.jinja"), "{{ strftime_now('%d %b %Y') }}").unwrap();
-    let codec = Codec::load(dir.path(), "2025-02-01").unwrap();
+    let codec = ChatTokenizer::load(dir.path(), "2025-02-01").unwrap();
     assert_eq!(codec.prompt_text(&[]).unwrap(), "01 Feb 2025");
-    let message = Codec::load(dir.path(), "yesterday").unwrap_err().to_string();
+    let message = ChatTokenizer::load(dir.path(), "yesterday").unwrap_err().to_string();
     assert!(message.contains("`yesterday`") && message.contains("YYYY-MM-DD"), "{message}");
 }
 
@@ -220,7 +221,7 @@ fn ids_beyond_the_vocabulary_are_refused() {
 
     let dir = copy_of("byte_bos");
     edit(&dir, "generation_config.json", |config| config["eos_token_id"] = json!([317, 400]));
-    let message = Codec::load(dir.path(), DATE).unwrap().check_vocab(321).unwrap_err().to_string();
+    let message = ChatTokenizer::load(dir.path(), DATE).unwrap().check_vocab(321).unwrap_err().to_string();
     assert!(message.contains("the stop tokens include id 400"), "{message}");
 }
 
@@ -286,7 +287,7 @@ fn truncation_and_padding_in_the_file_do_not_apply() {
         tokenizer["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "!"});
     });
-    let codec = Codec::load(dir.path(), DATE).unwrap();
+    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
     for text in ["Tom", "How many apples does Tom have?"] {
         assert_eq!(codec.encode(text), fixture("byte_bos").encode(text));
     }
@@ -295,5 +296,5 @@ fn truncation_and_padding_in_the_file_do_not_apply() {
 #[test]
 fn a_codec_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>() {}
-    shared::<Codec>();
+    shared::<ChatTokenizer>();
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use thinktune_model::hub::{HubSettings, dataset_file_with, resolve_with};
+use thinktune_text::hub::{HubSettings, dataset_file_with, resolve_with};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
