@@ -10,6 +10,7 @@ mod engine;
 mod generate;
 pub mod local;
 pub mod memory;
+pub mod open;
 pub mod params;
 pub mod spec;
 mod train;
@@ -17,6 +18,7 @@ pub mod weights;
 
 pub use generate::scheduler;
 pub use local::{FrozenModel, LocalModel, init_random};
+pub use open::Device;
 pub use params::Params;
 pub use spec::ModelSpec;
 pub use thinktune_kernels::Precision;

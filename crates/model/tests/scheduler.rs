@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use common::key;
 use models::{LARGE, generate, large, load, prompts, threads};
 use thinktune_model::LocalModel;
+use thinktune_model::scheduler::Scheduler;
 use thinktune_policy::{
-    Alternatives, Completion, Event, Finish, ModelError, Prompt, Request, Sampling, Scheduler, Score, Ticket,
-    TokenBatch,
+    Alternatives, BatchEvent, BatchRequest, Batcher, Completion, Finish, ModelError, Prompt, Sampling, Score,
+    Ticket, TokenBatch,
 };
 
 /// What a request was told, sample by sample.
@@ -30,17 +31,19 @@ struct Sample {
 }
 
 impl Told {
-    fn hear(&mut self, event: Event) {
+    fn hear(&mut self, event: BatchEvent) {
         match event {
-            Event::Prompt(scores) => self.prompt = Some(scores),
-            Event::Token { sample, drawn } => {
+            BatchEvent::Prompt(scores) => self.prompt = Some(scores),
+            BatchEvent::Token { sample, drawn } => {
                 let heard = self.samples.entry(sample).or_default();
                 assert!(heard.finish.is_none(), "a token after the end");
                 heard.tokens.push(drawn.token);
                 heard.logprobs.push(drawn.logprob);
                 heard.alternatives.push(drawn.alternatives);
             }
-            Event::End { sample, how } => self.samples.entry(sample).or_default().finish = Some(how.unwrap()),
+            BatchEvent::End { sample, how } => {
+                self.samples.entry(sample).or_default().finish = Some(how.unwrap())
+            }
         }
     }
 
@@ -75,9 +78,9 @@ fn sampling(index: usize) -> Sampling {
     sampling
 }
 
-fn request(prompt: &Prompt, index: usize) -> Request {
+fn request(prompt: &Prompt, index: usize) -> BatchRequest {
     let (prompt, keys) = (prompt.tokens.clone(), prompt.keys.clone());
-    Request {
+    BatchRequest {
         prompt,
         keys,
         sampling: sampling(index),
@@ -86,12 +89,12 @@ fn request(prompt: &Prompt, index: usize) -> Request {
     }
 }
 
-fn requests(model: &LocalModel) -> Vec<Request> {
+fn requests(model: &LocalModel) -> Vec<BatchRequest> {
     let prompts = prompts(model, 3);
     (0..10).map(|index| request(&prompts[index % prompts.len()], index)).collect()
 }
 
-fn alone(model: &mut LocalModel, request: &Request) -> Vec<Completion> {
+fn alone(model: &mut LocalModel, request: &BatchRequest) -> Vec<Completion> {
     let prompt = Prompt { tokens: request.prompt.clone(), keys: request.keys.clone() };
     generate(model, &[prompt], &request.sampling).concat()
 }
@@ -176,7 +179,8 @@ fn scores_of_a_prompt_equal_those_of_score() {
             for max_tokens in [0, 2] {
                 let sampling = Sampling::plain(1, max_tokens, vec![]);
                 let (tokens, keys) = (prompt.tokens.clone(), prompt.keys.clone());
-                let request = Request { prompt: tokens, keys, sampling, top: Some(4), score_prompt: true };
+                let request =
+                    BatchRequest { prompt: tokens, keys, sampling, top: Some(4), score_prompt: true };
                 let ticket = scheduler.submit(request).unwrap();
                 finish(&mut scheduler, &mut heard);
                 let told = &heard[&ticket];
@@ -233,7 +237,7 @@ fn requests_that_cannot_be_run_are_refused_and_the_others_go_on() {
     let context = model.spec().context;
     let mut scheduler = Scheduler::new(model.frozen());
     let good = request(&prompts(&model, 1)[1], 0);
-    let refused = |scheduler: &mut Scheduler, change: &dyn Fn(&mut Request)| {
+    let refused = |scheduler: &mut Scheduler, change: &dyn Fn(&mut BatchRequest)| {
         let mut request = good.clone();
         change(&mut request);
         assert!(matches!(scheduler.submit(request), Err(ModelError::BadInput(_))));

@@ -101,6 +101,8 @@ pub(crate) fn says_too_long(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use thinktune_policy::Stream;
+
     use super::*;
 
     const KEY: SampleKey = SampleKey { stream: Stream::Teacher, step: 2, question: 3, sample: 4 };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use thinktune_policy::{SampleKey, TokenBatch};
+use thinktune_policy::{SampleKey, Stream, TokenBatch};
 
 /// The reference models, in the order of the generating script.
 pub const FAMILIES: [&str; 5] = ["llama", "llama_untied", "mistral", "qwen2", "qwen3"];
