@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use thinktune_policy::date::Date;
-use thinktune_policy::{ChatTemplate, Message, ModelError};
+use thinktune_policy::{Message, ModelError};
+use thinktune_text::ChatTemplate;
+use thinktune_text::chat::date::Date;
 
 #[derive(Deserialize)]
 struct Expected {
