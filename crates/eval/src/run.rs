@@ -281,7 +281,16 @@ mod tests {
         assert!(summary.interval_low < 0.2 && summary.interval_high > 0.4);
         let lengths: usize = (0..12)
             .map(|i| {
-                says(SampleKey { stream: Stream::Attempt, step: 0, question: i / 3, sample: i % 3 }, "").len()
+                says(
+                    SampleKey {
+                        stream: thinktune_policy::Stream::Attempt,
+                        step: 0,
+                        question: i / 3,
+                        sample: i % 3,
+                    },
+                    "",
+                )
+                .len()
                     + 1
             })
             .sum();

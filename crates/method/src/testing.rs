@@ -5,7 +5,7 @@ use std::path::Path;
 
 use thinktune_policy::{
     AdamW, Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, Role, SampleKey,
-    Sampling, Score, TokenBatch, TokenScores, Train, UpdateReport, rng,
+    Sampling, Score, Stream, TokenBatch, TokenScores, Train, UpdateReport, rng,
 };
 use thinktune_runlog::event::{SftMetrics, StepMetrics};
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity};

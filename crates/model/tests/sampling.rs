@@ -4,7 +4,9 @@ mod common;
 
 use common::{key, model_dir};
 use thinktune_model::LocalModel;
-use thinktune_policy::{Completion, Finish, Generate, Prompt, SampleKey, Sampling, TokenBatch, Train};
+use thinktune_policy::{
+    Completion, Finish, Generate, Prompt, SampleKey, Sampling, Stream, TokenBatch, Train,
+};
 
 const PROMPT: [u32; 6] = [7, 30, 12, 55, 3, 41];
 
@@ -138,27 +140,27 @@ fn numbers_of_different_positions_samples_questions_and_steps_are_unrelated() {
     let pairs = vec![1.0 / 49.0; 49];
     let cell = |a: u32, b: u32| (a % 7 * 7 + b % 7) as usize;
     // 61 = 8 * 7 + 5: tokens are taken below 56 so that residues are equally likely.
-    let draw = |model: &mut LocalModel, seed: u64, question: u32, step: u32, stream: u32| {
+    let draw = |model: &mut LocalModel, seed: u64, question: u32, step: u32, stream: Stream| {
         let keys = (0..200).map(|sample| SampleKey { stream, step, question, sample }).collect();
         let sampling = Sampling { seed, ..plain.clone() };
         let out = model.generate(&prompt(&PROMPT, keys), &sampling, &mut |_| {}).expect("generate");
         out[0].iter().flat_map(|c| c.tokens.clone()).collect::<Vec<u32>>()
     };
-    let base = draw(&mut model, 5, 0, 1, 0);
+    let base = draw(&mut model, 5, 0, 1, Stream::Attempt);
     assert_drawn_from("uniform tokens", base.iter().map(|t| *t as usize), &uniform);
     let others = [
         ("the next position", [&base[1..], &base[..1]].concat()),
         ("the next sample", [&base[16..], &base[..16]].concat()),
-        ("another question", draw(&mut model, 5, 1, 1, 0)),
-        ("another step", draw(&mut model, 5, 0, 2, 0)),
-        ("another stream", draw(&mut model, 5, 0, 1, 4)),
-        ("another seed", draw(&mut model, 6, 0, 1, 0)),
+        ("another question", draw(&mut model, 5, 1, 1, Stream::Attempt)),
+        ("another step", draw(&mut model, 5, 0, 2, Stream::Attempt)),
+        ("another stream", draw(&mut model, 5, 0, 1, Stream::HeldOut)),
+        ("another seed", draw(&mut model, 6, 0, 1, Stream::Attempt)),
     ];
     for (name, other) in others {
         let both = base.iter().zip(&other).filter(|(a, b)| **a < 56 && **b < 56).map(|(a, b)| cell(*a, *b));
         assert_drawn_from(name, both, &pairs);
     }
-    assert_eq!(base, draw(&mut model, 5, 0, 1, 0), "the same key gives the same numbers");
+    assert_eq!(base, draw(&mut model, 5, 0, 1, Stream::Attempt), "the same key gives the same numbers");
 }
 
 #[test]

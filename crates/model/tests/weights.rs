@@ -7,8 +7,8 @@ use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thinktune_model::spec::Family;
-use thinktune_model::weights::{INDEX_FILE, WEIGHTS_FILE};
 use thinktune_model::{Dtype, ModelSpec, Params, copy_config, copy_side_files, load_params, save_params};
+use thinktune_policy::model_files::{INDEX_FILE, WEIGHTS_FILE};
 
 fn spec(family: Family, tied_head: bool) -> ModelSpec {
     ModelSpec {
