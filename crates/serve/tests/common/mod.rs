@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thinktune_model::scheduler::Scheduler;
-use thinktune_model::{Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
+use thinktune_model::{Device, Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
 use thinktune_serve::{ServeError, Settings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
@@ -40,7 +39,7 @@ pub fn model_dir(context: usize) -> TempDir {
 }
 
 pub fn frozen(dir: &Path) -> FrozenModel {
-    FrozenModel::load(dir, Precision::F32).unwrap()
+    FrozenModel::load(dir, Device::Cpu, Precision::F32).unwrap()
 }
 
 pub fn codec(dir: &Path) -> ChatTokenizer {
@@ -76,7 +75,7 @@ impl Server {
         let (addr, stop) = (listener.local_addr().unwrap(), Stop::default());
         let (model, codec, asked) = (frozen(dir.path()), codec(dir.path()), stop.clone());
         let running =
-            std::thread::spawn(move || serve(&mut Scheduler::new(model), codec, settings, listener, &asked));
+            std::thread::spawn(move || serve(&mut *model.into_batcher(), codec, settings, listener, &asked));
         Self { dir, addr, stop, running: Some(running) }
     }
 
