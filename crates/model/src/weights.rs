@@ -3,14 +3,13 @@
 mod dtype;
 mod shard;
 mod side_files;
+mod write;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use safetensors::Dtype as StoredDtype;
-use safetensors::tensor::{SafeTensorError, TensorInfo, View};
+use safetensors::tensor::TensorInfo;
 use thinktune_kernels::Precision;
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
@@ -75,14 +74,14 @@ fn with_sources<T>(
 /// A file that cannot be written.
 pub fn save_params(dir: &Path, params: &Params, dtype: Dtype) -> Result<(), ModelError> {
     let path = dir.join(WEIGHTS_FILE);
-    let tensors = params
-        .tensors()
-        .map(|(tensor, values)| (tensor.name.as_str(), Encoded { shape: &tensor.shape, values, dtype }));
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(|error| match error {
-        SafeTensorError::IoError(source) => ModelError::io(&path, source),
-        other => ModelError::bad_file(&path, format!("cannot be written: {other}")),
-    })
+    let tensors = params.tensors();
+    let tensors = tensors.map(|(tensor, values)| write::Tensor {
+        name: &tensor.name,
+        shape: &tensor.shape,
+        values,
+        dtype,
+    });
+    write::write(&path, tensors.collect())
 }
 
 /// The safetensors files of a directory: the single file, else those of the index, in order of name.
@@ -201,29 +200,4 @@ fn fill(mut data: &mut [f32], sources: &[Source<'_>]) -> Result<(), ModelError> 
         data = rest;
     }
     parts.into_par_iter().try_for_each(|(part, source)| source.shard.read(source.info, source.dtype, part))
-}
-
-/// A tensor that is converted when its turn to be written comes, so that only one copy is in memory at a time.
-struct Encoded<'a> {
-    shape: &'a [usize],
-    values: &'a [f32],
-    dtype: Dtype,
-}
-
-impl View for Encoded<'_> {
-    fn dtype(&self) -> StoredDtype {
-        self.dtype.stored()
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.dtype.encode(self.values).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.len() * self.dtype.bytes()
-    }
 }
