@@ -5,16 +5,14 @@ mod init;
 mod params;
 mod shard;
 mod side_files;
+mod write;
 
-use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use safetensors::Dtype as StoredDtype;
-use safetensors::tensor::{SafeTensorError, TensorInfo, View};
+use safetensors::tensor::TensorInfo;
 use thinktune_compute::{Backend, Precision};
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
@@ -96,21 +94,13 @@ pub(crate) fn save_tensors(
     dtype: Dtype,
     read: &dyn Fn(Range<usize>) -> Result<Vec<f32>, ModelError>,
 ) -> Result<(), ModelError> {
-    let path = dir.join(WEIGHTS_FILE);
-    let failed = RefCell::new(None);
-    let tensors = layout.tensors().iter().map(|(tensor, at)| {
-        let values = Encoded { shape: &tensor.shape, at: at.clone(), dtype, read, failed: &failed };
-        (tensor.name.as_str(), values)
+    let tensors = layout.tensors().iter().map(|(tensor, at)| write::Tensor {
+        name: &tensor.name,
+        shape: &tensor.shape,
+        at: at.clone(),
+        dtype,
     });
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    let written = safetensors::serialize_to_file(tensors, Some(metadata), &path);
-    if let Some(error) = failed.take() {
-        return Err(error);
-    }
-    written.map_err(|error| match error {
-        SafeTensorError::IoError(source) => ModelError::io(&path, source),
-        other => ModelError::bad_file(&path, format!("cannot be written: {other}")),
-    })
+    write::write(&dir.join(WEIGHTS_FILE), tensors.collect(), read)
 }
 
 /// The safetensors files of a directory: the single file, else those of the index, in order of name.
@@ -229,38 +219,4 @@ fn fill(mut data: &mut [f32], sources: &[Source<'_>]) -> Result<(), ModelError> 
         data = rest;
     }
     parts.into_par_iter().try_for_each(|(part, source)| source.shard.read(source.info, source.dtype, part))
-}
-
-/// A tensor that is read and converted when its turn to be written comes, so that only one copy is in memory at a time.
-struct Encoded<'a> {
-    shape: &'a [usize],
-    at: Range<usize>,
-    dtype: Dtype,
-    read: &'a dyn Fn(Range<usize>) -> Result<Vec<f32>, ModelError>,
-    /// The first error of `read`.
-    failed: &'a RefCell<Option<ModelError>>,
-}
-
-impl View for Encoded<'_> {
-    fn dtype(&self) -> StoredDtype {
-        self.dtype.stored()
-    }
-
-    fn shape(&self) -> &[usize] {
-        self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match (self.read)(self.at.clone()) {
-            Ok(values) => self.dtype.encode(&values).into(),
-            Err(error) => {
-                self.failed.borrow_mut().get_or_insert(error);
-                vec![0; self.data_len()].into()
-            }
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        self.at.len() * self.dtype.bytes()
-    }
 }

@@ -1,4 +1,4 @@
-//! How many answers are wanted and how they are drawn: what both endpoints share.
+//! Parameters of generation that both endpoints share: the number of answers, and how their tokens are drawn.
 
 use std::sync::Arc;
 
@@ -9,45 +9,47 @@ use thinktune_policy::{SampleKey, Sampling, Stream};
 use super::error::ApiError;
 use super::fields::Fields;
 
-/// Samples per prompt at most.
-const MOST_SAMPLES: usize = 128;
-/// Stop strings at most, and bytes of each.
-const MOST_STOPS: usize = 16;
-const LONGEST_STOP: usize = 512;
-/// Alternatives per token at most.
-pub(crate) const MOST_ALTERNATIVES: usize = 20;
+/// Most samples of a prompt.
+const MAX_SAMPLES: usize = 128;
+/// Most stop strings, and most bytes of each.
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 512;
+/// Most alternatives of a token.
+pub(crate) const MAX_ALTERNATIVES: usize = 20;
 
-/// What a request says of sampling.
-pub(crate) struct Wanted {
-    /// Everything but how many tokens.
+/// Parameters of generation in a request.
+pub(crate) struct GenerationParams {
+    /// Settings of sampling; the endpoint sets `max_tokens`.
     pub(crate) sampling: Sampling,
-    pub(crate) max_tokens: Option<usize>,
+    /// Answers to each prompt.
     pub(crate) n: usize,
+    /// Texts that end an answer.
     pub(crate) stops: Arc<[String]>,
     pub(crate) stream: bool,
+    /// A stream ends with the counts of tokens.
     pub(crate) include_usage: bool,
-    /// Whether the request named a seed.
+    /// The request named a seed.
     seeded: bool,
     pub(crate) extension: Option<Extension>,
 }
 
-/// `"thinktune"` of a request.
+/// The field `thinktune` of a request.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Extension {
-    /// Keys the random numbers of the first sample.
+    /// Key of the random numbers of the first sample.
     key: Option<(Stream, u32, u32, u32)>,
-    /// Goes before `seed`.
+    /// Seed, in place of the request's `seed`.
     seed: Option<u64>,
-    /// A longer prompt is refused.
-    pub(crate) max_prompt_tokens: Option<usize>,
+    /// Longest prompt, in tokens.
+    max_prompt_tokens: Option<usize>,
 }
 
-impl Wanted {
-    /// Reads the fields; `stop` are the model's stop tokens, `seed` is the server's.
+impl GenerationParams {
+    /// Reads the fields of a request; `stop` are the model's stop tokens, `seed` is the server's.
     pub(crate) fn read(fields: &Fields, stop: &[u32], seed: u64) -> Result<Self, ApiError> {
         fields.refuse_unsupported()?;
-        let n = fields.count("n", 1..=MOST_SAMPLES)?.unwrap_or(1);
+        let n = fields.count("n", 1..=MAX_SAMPLES)?.unwrap_or(1);
         if let Some(best_of) = fields.get::<usize>("best_of")?.filter(|best_of| *best_of != n) {
             let message = format!("best_of = {best_of}: expected n, {n}; other values are not supported");
             return Err(ApiError::field("best_of", message));
@@ -58,13 +60,12 @@ impl Wanted {
             None => read_seed(fields)?,
         };
         let ignore_eos = fields.get("ignore_eos")?.unwrap_or(false);
-        let mut sampling =
-            Sampling::plain(given.unwrap_or(seed), 0, if ignore_eos { Vec::new() } else { stop.to_vec() });
+        let stop = if ignore_eos { Vec::new() } else { stop.to_vec() };
+        let mut sampling = Sampling::plain(given.unwrap_or(seed), 1, stop);
         read_distribution(fields, &mut sampling)?;
         let options = fields.raw("stream_options").and_then(|options| options.get("include_usage"));
         Ok(Self {
             sampling,
-            max_tokens: None,
             n,
             stops: read_stops(fields)?.into(),
             stream: fields.get("stream")?.unwrap_or(false),
@@ -74,7 +75,12 @@ impl Wanted {
         })
     }
 
-    /// Keys of the samples of prompt number `prompt`; `request` counts the requests that named no seed.
+    /// Longest prompt that the request allows, in tokens.
+    pub(crate) fn max_prompt_tokens(&self) -> Option<usize> {
+        self.extension.as_ref().and_then(|extension| extension.max_prompt_tokens)
+    }
+
+    /// Keys of the samples of prompt number `prompt`; `request` numbers the requests that named no seed.
     pub(crate) fn keys(&self, prompt: usize, request: impl FnOnce() -> u32) -> Vec<SampleKey> {
         let first = match self.extension.as_ref().and_then(|extension| extension.key) {
             Some((stream, step, question, sample)) => SampleKey { stream, step, question, sample },
@@ -94,7 +100,7 @@ impl Wanted {
     }
 }
 
-/// A whole number, negative ones too, as some clients draw it from all 64 bits.
+/// Reads a seed. It may be negative, because some clients draw it from all 64 bits.
 fn read_seed(fields: &Fields) -> Result<Option<u64>, ApiError> {
     match fields.raw("seed") {
         None => Ok(None),
@@ -105,30 +111,26 @@ fn read_seed(fields: &Fields) -> Result<Option<u64>, ApiError> {
     }
 }
 
+/// Reads how tokens are drawn; the ranges are [`Sampling`]'s.
 fn read_distribution(fields: &Fields, sampling: &mut Sampling) -> Result<(), ApiError> {
-    let expect = |ok: bool, name: &str, value: String, expected: &str| match ok {
-        true => Ok(()),
-        false => Err(ApiError::field(name, format!("{name} = {value}: expected {expected}"))),
-    };
-    if let Some(temperature) = fields.get::<f32>("temperature")? {
-        let ok = temperature.is_finite() && temperature >= 0.0;
-        expect(ok, "temperature", temperature.to_string(), "0 (greedy) or a positive number")?;
+    if let Some(temperature) = fields.get("temperature")? {
         sampling.temperature = temperature;
     }
-    if let Some(top_p) = fields.get::<f32>("top_p")? {
-        expect(top_p > 0.0 && top_p <= 1.0, "top_p", top_p.to_string(), "a number in (0, 1]")?;
+    if let Some(top_p) = fields.get("top_p")? {
         sampling.top_p = top_p;
     }
-    if let Some(min_p) = fields.get::<f32>("min_p")? {
-        expect((0.0..1.0).contains(&min_p), "min_p", min_p.to_string(), "a number in [0, 1)")?;
+    if let Some(min_p) = fields.get("min_p")? {
         sampling.min_p = min_p;
     }
     if let Some(top_k) = fields.get::<i64>("top_k")? {
-        // 0 and -1 mean all tokens, here and elsewhere
-        expect(top_k >= -1, "top_k", top_k.to_string(), "a positive number, or 0 for all tokens")?;
+        // 0 and -1 mean all tokens, here and in other servers
+        if top_k < -1 {
+            let message = format!("top_k = {top_k}: expected a positive number, or 0 for all tokens");
+            return Err(ApiError::field("top_k", message));
+        }
         sampling.top_k = usize::try_from(top_k).ok().filter(|k| *k > 0);
     }
-    Ok(())
+    sampling.check_ranges().map_err(|error| ApiError::field(error.name, error.to_string()))
 }
 
 fn read_stops(fields: &Fields) -> Result<Vec<String>, ApiError> {
@@ -137,8 +139,8 @@ fn read_stops(fields: &Fields) -> Result<Vec<String>, ApiError> {
         Some(Value::String(one)) => vec![one.clone()],
         Some(_) => fields.get("stop")?.unwrap_or_default(),
     };
-    if stops.len() > MOST_STOPS || stops.iter().any(|stop| stop.is_empty() || stop.len() > LONGEST_STOP) {
-        let message = format!("stop: expected at most {MOST_STOPS} texts of 1 to {LONGEST_STOP} bytes");
+    if stops.len() > MAX_STOPS || stops.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES) {
+        let message = format!("stop: expected at most {MAX_STOPS} texts of 1 to {MAX_STOP_BYTES} bytes");
         return Err(ApiError::field("stop", message));
     }
     Ok(stops)
