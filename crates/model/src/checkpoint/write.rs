@@ -88,7 +88,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
-        write(&ours, Vec::new()).unwrap();
+        write(&ours, Vec::new(), &|_| Ok(Vec::new())).unwrap();
         std::fs::write(&plain, "").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
