@@ -144,6 +144,8 @@ impl Benchmark {
 
 #[cfg(test)]
 mod tests {
+    use thinktune_testing::{DATA, data_folder, real_data, skipped};
+
     use super::*;
     use crate::Verdict;
     use crate::grading::{AnswerKind, grade};
@@ -162,11 +164,7 @@ mod tests {
     /// Three invented rows in GPQA's format, where they are at hand.
     #[test]
     fn the_format_of_gpqa_is_read() {
-        let path = data().join("gpqa_diamond/sample_invented.csv");
-        if !path.is_file() {
-            eprintln!("skipped: no {}; set THINKTUNE_DATA", path.display());
-            return;
-        }
+        let Some(path) = real_data("gpqa_diamond/sample_invented.csv") else { return };
         let questions = by_name("gpqa-diamond").unwrap().load(&path, 3).unwrap();
         assert_eq!(questions.len(), 3);
         for (question, gold) in questions.iter().zip(["2", "X2", "a"]) {
@@ -178,16 +176,11 @@ mod tests {
         }
     }
 
-    fn data() -> PathBuf {
-        std::env::var_os("THINKTUNE_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from)
-    }
-
     /// The real files, where they are at hand: how many rows, and that a response which states the gold answer as
     /// asked is correct while one that states another option is wrong.
     #[test]
     fn the_real_sets_load_and_their_golds_grade() {
-        let data = data();
+        let (data, mut absent) = (data_folder(), Vec::new());
         for (name, count) in [
             ("gsm8k", 1319),
             ("math500", 500),
@@ -200,7 +193,7 @@ mod tests {
         ] {
             let benchmark = by_name(name).unwrap();
             let Some(path) = benchmark.files(&data).into_iter().find(|file| file.is_file()) else {
-                eprintln!("skipped: {name} is not below {}; set THINKTUNE_DATA", data.display());
+                absent.push(name);
                 continue;
             };
             let questions = benchmark.load(&path, 7).unwrap();
@@ -226,6 +219,9 @@ mod tests {
                     );
                 }
             }
+        }
+        if !absent.is_empty() {
+            skipped(&format!("no {} below {}; set {DATA}", absent.join(", "), data.display()));
         }
     }
 }
