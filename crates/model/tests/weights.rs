@@ -137,7 +137,7 @@ fn a_bad_index_is_named() {
     };
     assert_says(&with_index(json!({})), &[INDEX_FILE, "lacks `weight_map`"]);
     assert_says(&with_index(json!({"weight_map": {}})), &["`weight_map` is empty"]);
-    assert_says(&with_index(json!({"weight_map": {"a": 3}})), &["gives 3 for `a`", "file name"]);
+    assert_says(&with_index(json!({"weight_map": {"a": 3}})), &["gives 3 for `a`", "safetensors file"]);
     assert_says(&with_index(json!({"weight_map": {"a": "../x"}})), &["../x", "same directory"]);
     assert_says(&with_index(json!([1])), &["expected a JSON object"]);
 }

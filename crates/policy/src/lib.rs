@@ -20,6 +20,6 @@ pub use batcher::{Alternatives, BatchEvent, BatchLimits, BatchRequest, Batcher, 
 pub use error::ModelError;
 pub use optimizer::{AdamW, UpdateReport};
 pub use rng::{SampleKey, SampleRng, Stream};
-pub use sampling::{Completion, Finish, GenerateProgress, Prompt, Sampling};
+pub use sampling::{Completion, Finish, GenerateProgress, OutOfRange, Prompt, Sampling};
 pub use tokenizer::{Message, Role, Tokenizer};
 pub use traits::{Generate, Policy, Score, Train};

@@ -64,7 +64,7 @@ pub fn shard_names(path: &Path, text: &str) -> Result<Vec<String>, ModelError> {
 }
 
 fn is_shard(name: &str) -> bool {
-    name.ends_with(".safetensors") && !name.contains(['/', '\\'])
+    name.ends_with(".safetensors") && !name.contains(['/', '\\', ':'])
 }
 
 /// A value for an error message, cut where long.

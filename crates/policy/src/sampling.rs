@@ -39,14 +39,21 @@ impl Sampling {
         Self { seed, temperature: 1.0, top_k: None, top_p: 1.0, min_p: 0.0, max_tokens, stop }
     }
 
-    /// Refuses values outside their ranges: the one place that knows them.
+    /// Refuses values outside their ranges.
     ///
     /// # Errors
     /// Naming the setting, its value and what was expected.
     pub fn validate(&self) -> Result<(), ModelError> {
-        let fault = |name: &str, value: String, expected: &str| {
-            Err(ModelError::BadInput(format!("{name} = {value}: expected {expected}")))
-        };
+        self.check_ranges().map_err(|error| ModelError::BadInput(error.to_string()))
+    }
+
+    /// The first value outside its range, with its name apart, for callers that report it: the one place that knows
+    /// the ranges.
+    ///
+    /// # Errors
+    /// Naming the setting, its value and what was expected.
+    pub fn check_ranges(&self) -> Result<(), OutOfRange> {
+        let fault = |name, value: String, expected| Err(OutOfRange { name, value, expected });
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return fault("temperature", self.temperature.to_string(), "0 (greedy) or a positive number");
         }
@@ -64,6 +71,18 @@ impl Sampling {
         }
         Ok(())
     }
+}
+
+/// A setting of [`Sampling`] outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} = {value}: expected {expected}")]
+pub struct OutOfRange {
+    /// Name of the setting.
+    pub name: &'static str,
+    /// Value found.
+    pub value: String,
+    /// Values allowed, in words.
+    pub expected: &'static str,
 }
 
 /// Why a completion ended.

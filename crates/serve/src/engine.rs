@@ -1,4 +1,4 @@
-//! The thread that runs the model, and how the network's side talks to it.
+//! The thread that runs the model, and the channel between it and the network's threads.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,144 +8,145 @@ use thinktune_policy::{BatchEvent, BatchRequest, Batcher, ModelError, Ticket};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What the engine tells of one prompt of a job; an error ends the job.
-pub(crate) type News = Result<(usize, BatchEvent), ModelError>;
+/// An event of one prompt of a submission, with the prompt's index; an error ends the submission.
+pub(crate) type EngineEvent = Result<(usize, BatchEvent), ModelError>;
 
-enum Command {
-    Submit { job: u64, parts: Vec<BatchRequest>, news: UnboundedSender<News> },
-    EndSample { job: u64, part: usize, sample: usize },
-    Cancel { job: u64 },
+enum EngineCommand {
+    Submit { id: u64, prompts: Vec<BatchRequest>, events: UnboundedSender<EngineEvent> },
+    EndSample { id: u64, prompt: usize, sample: usize },
+    Cancel { id: u64 },
 }
 
-/// The network's end.
+/// The network's end of the channel.
 #[derive(Clone)]
-pub(crate) struct Engine {
-    commands: mpsc::Sender<Command>,
-    next: Arc<AtomicU64>,
+pub(crate) struct EngineClient {
+    commands: mpsc::Sender<EngineCommand>,
+    next_id: Arc<AtomicU64>,
 }
 
-/// Prompts handed over together, and what comes back of them. Dropping it frees their rows.
-pub(crate) struct Job {
+/// The engine's end of the channel.
+pub(crate) struct Commands(mpsc::Receiver<EngineCommand>);
+
+/// Prompts submitted together, and the events that come back. Dropping it frees their rows.
+pub(crate) struct Submission {
     id: u64,
-    engine: Engine,
-    news: UnboundedReceiver<News>,
+    engine: EngineClient,
+    events: UnboundedReceiver<EngineEvent>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Engine {
-    /// Both ends; the second is for [`run`].
+impl EngineClient {
+    /// Makes both ends; the second is for [`run`].
     pub(crate) fn new() -> (Self, Commands) {
         let (sender, receiver) = mpsc::channel();
-        (Self { commands: sender, next: Arc::default() }, Commands(receiver))
+        (Self { commands: sender, next_id: Arc::default() }, Commands(receiver))
     }
 
-    /// Hands over prompts; `permit` is held until the job is dropped.
-    pub(crate) fn submit(&self, parts: Vec<BatchRequest>, permit: OwnedSemaphorePermit) -> Job {
-        let job = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, news) = unbounded_channel();
-        // an engine that is gone closes `news`, which whoever waits for it reports
-        let _ = self.commands.send(Command::Submit { job, parts, news: sender });
-        Job { id: job, engine: self.clone(), news, _permit: permit }
+    /// Submits prompts; `permit` is held until the submission is dropped.
+    pub(crate) fn submit(&self, prompts: Vec<BatchRequest>, permit: OwnedSemaphorePermit) -> Submission {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, events) = unbounded_channel();
+        // an engine that has ended drops `sender`, so the receiver of the events sees their end
+        let _ = self.commands.send(EngineCommand::Submit { id, prompts, events: sender });
+        Submission { id, engine: self.clone(), events, _permit: permit }
     }
 }
 
-impl Job {
-    /// Counts the jobs of a server.
-    pub(crate) fn number(&self) -> u64 {
+impl Submission {
+    /// Number of the submission, counted from the start of the server.
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// What comes next; none once the engine has no more to say.
-    pub(crate) async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+    /// The next event; none once the engine has ended.
+    pub(crate) async fn next(&mut self) -> Option<EngineEvent> {
+        self.events.recv().await
     }
 
     /// Ends one sample of a prompt.
-    pub(crate) fn end_sample(&self, part: usize, sample: usize) {
-        let _ = self.engine.commands.send(Command::EndSample { job: self.id, part, sample });
+    pub(crate) fn end_sample(&self, prompt: usize, sample: usize) {
+        let _ = self.engine.commands.send(EngineCommand::EndSample { id: self.id, prompt, sample });
     }
 }
 
-impl Drop for Job {
+impl Drop for Submission {
     fn drop(&mut self) {
-        let _ = self.engine.commands.send(Command::Cancel { job: self.id });
+        let _ = self.engine.commands.send(EngineCommand::Cancel { id: self.id });
     }
 }
 
-/// The engine's end.
-pub(crate) struct Commands(mpsc::Receiver<Command>);
-
-/// Decodes until nobody can ask any more.
+/// Decodes until every sender of commands is gone.
 pub(crate) fn run(batcher: &mut dyn Batcher, commands: &Commands) {
-    let mut room = Room { scheduler: batcher, jobs: BTreeMap::new(), whose: BTreeMap::new() };
+    let mut engine = EngineLoop { batcher, submissions: BTreeMap::new(), owners: BTreeMap::new() };
     loop {
-        if room.scheduler.is_idle() {
+        if engine.batcher.is_idle() {
             match commands.0.recv() {
-                Ok(command) => room.obey(command),
+                Ok(command) => engine.handle(command),
                 Err(mpsc::RecvError) => return,
             }
         }
         while let Ok(command) = commands.0.try_recv() {
-            room.obey(command);
+            engine.handle(command);
         }
-        room.step();
+        engine.step();
     }
 }
 
-/// Jobs under way.
-struct Room<'b> {
-    scheduler: &'b mut dyn Batcher,
-    jobs: BTreeMap<u64, (Vec<Ticket>, UnboundedSender<News>)>,
-    whose: BTreeMap<Ticket, (u64, usize)>,
+/// Submissions under way.
+struct EngineLoop<'b> {
+    batcher: &'b mut dyn Batcher,
+    submissions: BTreeMap<u64, (Vec<Ticket>, UnboundedSender<EngineEvent>)>,
+    /// Submission and index of the prompt behind each ticket.
+    owners: BTreeMap<Ticket, (u64, usize)>,
 }
 
-impl Room<'_> {
-    fn obey(&mut self, command: Command) {
+impl EngineLoop<'_> {
+    fn handle(&mut self, command: EngineCommand) {
         match command {
-            Command::Submit { job, parts, news } => self.submit(job, parts, news),
-            Command::EndSample { job, part, sample } => {
-                if let Some(ticket) = self.jobs.get(&job).and_then(|(tickets, _)| tickets.get(part)) {
-                    self.scheduler.cancel_sample(*ticket, sample);
+            EngineCommand::Submit { id, prompts, events } => self.submit(id, prompts, events),
+            EngineCommand::EndSample { id, prompt, sample } => {
+                if let Some(ticket) = self.submissions.get(&id).and_then(|(tickets, _)| tickets.get(prompt)) {
+                    self.batcher.cancel_sample(*ticket, sample);
                 }
             }
-            Command::Cancel { job } => self.forget(job),
+            EngineCommand::Cancel { id } => self.cancel(id),
         }
     }
 
-    fn submit(&mut self, job: u64, parts: Vec<BatchRequest>, news: UnboundedSender<News>) {
-        let mut tickets = Vec::with_capacity(parts.len());
-        for (part, request) in parts.into_iter().enumerate() {
-            match self.scheduler.submit(request) {
+    fn submit(&mut self, id: u64, prompts: Vec<BatchRequest>, events: UnboundedSender<EngineEvent>) {
+        let mut tickets = Vec::with_capacity(prompts.len());
+        for (prompt, request) in prompts.into_iter().enumerate() {
+            match self.batcher.submit(request) {
                 Ok(ticket) => {
-                    self.whose.insert(ticket, (job, part));
+                    self.owners.insert(ticket, (id, prompt));
                     tickets.push(ticket);
                 }
                 Err(error) => {
-                    let _ = news.send(Err(error));
-                    self.jobs.insert(job, (tickets, news));
-                    return self.forget(job);
+                    let _ = events.send(Err(error));
+                    self.submissions.insert(id, (tickets, events));
+                    return self.cancel(id);
                 }
             }
         }
-        self.jobs.insert(job, (tickets, news));
+        self.submissions.insert(id, (tickets, events));
     }
 
     fn step(&mut self) {
-        let Self { scheduler, jobs, whose } = self;
-        scheduler.step(&mut |ticket, event| {
-            let Some(&(job, part)) = whose.get(&ticket) else { return };
-            if let Some((_, news)) = jobs.get(&job) {
-                // a listener that has gone cancels its job itself
-                let _ = news.send(Ok((part, event)));
+        let Self { batcher, submissions, owners } = self;
+        batcher.step(&mut |ticket, event| {
+            let Some(&(id, prompt)) = owners.get(&ticket) else { return };
+            if let Some((_, events)) = submissions.get(&id) {
+                // a receiver that is gone sends a cancel of its own
+                let _ = events.send(Ok((prompt, event)));
             }
         });
     }
 
-    fn forget(&mut self, job: u64) {
-        let Some((tickets, _)) = self.jobs.remove(&job) else { return };
+    fn cancel(&mut self, id: u64) {
+        let Some((tickets, _)) = self.submissions.remove(&id) else { return };
         for ticket in tickets {
-            self.whose.remove(&ticket);
-            self.scheduler.cancel(ticket);
+            self.owners.remove(&ticket);
+            self.batcher.cancel(ticket);
         }
     }
 }

@@ -2,8 +2,8 @@
 //! `/v1/chat/completions`, whole or streamed.
 //!
 //! One thread runs the model: requests join and leave its batch between two tokens
-//! ([`Scheduler`](thinktune_policy::Scheduler)), and each gets, bit for bit, what it would have got alone. A
-//! second runs the network. A sample's random numbers are keyed by the request's `seed` and its index; a request
+//! ([`Batcher`](thinktune_policy::Batcher)), and each gets, bit for bit, what it would have got alone. Two
+//! run the network. A sample's random numbers are keyed by the request's `seed` and its index; a request
 //! without a seed gets numbers of its own, keyed by the server's seed and a counter.
 //!
 //! # Beyond OpenAI
@@ -18,6 +18,8 @@ mod settings;
 
 mod server;
 
+mod state;
+
 mod engine;
 
 mod api;
@@ -25,4 +27,4 @@ mod api;
 mod text;
 
 pub use server::{ServeError, Stop, serve};
-pub use settings::Settings;
+pub use settings::ServerSettings;

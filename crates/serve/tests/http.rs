@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Server, chat, codec, frozen, streamed_text};
+use common::{Server, chat, frozen, streamed_text, tokenizer};
 use serde_json::{Value, json};
 use thinktune_policy::{Generate, Message, Prompt, SampleKey, Sampling, Score, Stream, TokenBatch};
 
@@ -22,9 +22,9 @@ fn with(mut base: Value, fields: Value) -> Value {
 #[test]
 fn answers_are_those_of_generate() {
     let server = Server::start();
-    let (mut model, codec) = (frozen(server.dir.path()), codec(server.dir.path()));
-    let prompt = codec.prompt_ids(&[Message::user("Ann has 3 pens.")]).unwrap();
-    let mut sampling = Sampling::plain(77, 20, codec.stop().to_vec());
+    let (mut model, tokenizer) = (frozen(server.dir.path()), tokenizer(server.dir.path()));
+    let prompt = tokenizer.prompt_ids(&[Message::user("Ann has 3 pens.")]).unwrap();
+    let mut sampling = Sampling::plain(77, 20, tokenizer.stop().to_vec());
     (sampling.temperature, sampling.top_p) = (0.8, 0.9);
     let mut expected = |keys: Vec<SampleKey>| {
         let prompt = Prompt { tokens: prompt.clone().into(), keys };
@@ -39,8 +39,8 @@ fn answers_are_those_of_generate() {
         assert_eq!(choice["thinktune"]["tokens"], json!(completion.tokens));
         let ended = choice["finish_reason"] == "stop";
         let said = &completion.tokens[..completion.tokens.len() - usize::from(ended)];
-        assert_eq!(choice["message"]["content"], codec.decode(said));
-        assert_eq!(choice["thinktune"]["text"], codec.decode_raw(said));
+        assert_eq!(choice["message"]["content"], tokenizer.decode(said));
+        assert_eq!(choice["thinktune"]["text"], tokenizer.decode_raw(said));
     }
     // any key by name, as a teacher over the network is asked
     let named = SampleKey { stream: Stream::Teacher, step: 4, question: 9, sample: 2 };
@@ -87,16 +87,33 @@ fn a_stream_is_the_whole_answer_in_pieces() {
     }
 }
 
+#[test]
+fn a_silent_stream_is_kept_alive() {
+    let pause = Duration::from_millis(300);
+    let server = Server::with_pause(128, pause, |settings| settings.keep_alive = Duration::from_millis(20));
+    let request = with(chat("a"), json!({ "max_tokens": 2, "stream": true, "seed": 1 }));
+    let headers = "Content-Type: application/json\r\n";
+    let (status, head, body) = server.exchange("POST", CHAT, headers, &request.to_string());
+    assert_eq!(status, 200);
+    assert!(
+        head.contains("content-type: text/event-stream") && head.contains("cache-control: no-cache"),
+        "{head}"
+    );
+    let comments = body.lines().filter(|line| line.starts_with(':')).count();
+    assert!(comments >= 3, "{body}");
+    assert!(body.contains("data: [DONE]\n\n"), "{body}");
+}
+
 /// The answers of many at once are those of each alone.
 #[test]
-fn sixty_four_streams_at_once_each_equal_the_answer_alone() {
+fn concurrent_streams_equal_the_answer_alone() {
     many_streams(64, Duration::ZERO);
 }
 
 /// A minute of it, looking at the memory: `cargo test --release -p thinktune-serve --test http -- --ignored`.
 #[test]
 #[ignore = "takes a minute"]
-fn sixty_four_streams_for_a_minute_without_growth() {
+fn a_minute_of_streams_does_not_grow_memory() {
     many_streams(64, Duration::from_secs(60));
 }
 
@@ -176,7 +193,7 @@ fn scores_of_given_ids_are_those_of_score() {
 }
 
 #[test]
-fn requests_without_a_seed_differ_and_stop_strings_stop() {
+fn unseeded_requests_differ_and_stop_strings_stop() {
     let server = Server::start();
     let request = with(chat("Ann has"), json!({ "max_tokens": 30 }));
     let text = |answer: &Value| answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
@@ -192,7 +209,7 @@ fn requests_without_a_seed_differ_and_stop_strings_stop() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_refused_in_openais_words() {
+fn bad_requests_are_refused_in_openais_format() {
     let server = Server::with(128, |settings| settings.max_body_bytes = 10_000);
     let completion = json!({ "model": "tiny", "prompt": "a" });
     let refused = |path: &str, fields: Value, status: u16, param: Value, code: Value| {
@@ -287,7 +304,7 @@ fn a_key_is_demanded_where_there_is_one() {
 }
 
 #[test]
-fn a_full_queue_says_so_and_a_client_that_goes_away_frees_its_place() {
+fn a_disconnected_client_frees_its_place_in_the_queue() {
     let server = Server::with(1 << 20, |settings| settings.max_samples = 2);
     let endless = with(chat("a"), json!({ "n": 2, "ignore_eos": true }));
     let mut events = server.stream(CHAT, &endless);
@@ -319,7 +336,7 @@ fn a_full_queue_says_so_and_a_client_that_goes_away_frees_its_place() {
 }
 
 #[test]
-fn a_server_that_is_stopped_ends_what_is_in_flight_first() {
+fn a_stopped_server_first_ends_requests_in_flight() {
     let mut server = Server::with(4096, |_| ());
     let mut events = server.stream(CHAT, &with(chat("a"), json!({ "max_tokens": 300, "ignore_eos": true })));
     events.next();
@@ -331,7 +348,7 @@ fn a_server_that_is_stopped_ends_what_is_in_flight_first() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_ever() {
+fn a_stop_waits_no_longer_than_its_grace() {
     let mut server = Server::with(1 << 20, |settings| settings.grace = Duration::from_millis(300));
     let mut events = server.stream(CHAT, &with(chat("a"), json!({ "ignore_eos": true })));
     events.next();

@@ -6,5 +6,6 @@ pub mod hub;
 pub mod tokenizer;
 
 pub use chat::ChatTemplate;
+pub use chat::date::{Date, DateError};
 pub use thinktune_policy::ModelError;
 pub use tokenizer::ChatTokenizer;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use crate::chat::ChatTemplate;
+use crate::chat::date::DateError;
 use files::TokenizerFiles;
 use thinktune_policy::{Message, ModelError};
 
@@ -40,7 +41,8 @@ impl ChatTokenizer {
     /// A missing or foreign file, a template that does not parse, special tokens the vocabulary lacks,
     /// no token that ends a turn, a tokenizer that is random or cannot encode arbitrary text.
     pub fn load(dir: &Path, pinned_date: &str) -> Result<Self, ModelError> {
-        let today = pinned_date.parse().map_err(ModelError::BadInput)?;
+        let today =
+            pinned_date.parse().map_err(|error: DateError| ModelError::BadInput(error.to_string()))?;
         let tokenizer = load_tokenizer(&dir.join("tokenizer.json"))?;
         let files = TokenizerFiles::read(dir)?;
         let template = match files.template()? {

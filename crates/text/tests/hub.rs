@@ -250,12 +250,29 @@ fn shards_are_fetched_by_their_index() {
 }
 
 #[test]
-fn an_index_that_leads_astray_is_refused() {
-    let mut files = tiny();
-    files.retain(|(name, _)| *name != "model.safetensors");
-    files.push(("model.safetensors.index.json", text(r#"{"weight_map": {"a": "../../evil.safetensors"}}"#)));
-    let (hub, cache) = (Hub::start(files), cache());
-    error("org/tiny", None, &settings(&hub.endpoint, &cache), &["../../evil.safetensors", "beside it"]);
+fn an_index_may_not_name_foreign_paths() {
+    for path in [
+        "../../evil.safetensors",
+        "/evil.safetensors",
+        "a/b.safetensors",
+        "..\\\\b.safetensors",
+        "c:b.safetensors",
+        "b.bin",
+    ] {
+        let mut files = tiny();
+        files.retain(|(name, _)| *name != "model.safetensors");
+        let index = format!(r#"{{"weight_map": {{"a": "model-1.safetensors", "b": "{path}"}}}}"#);
+        files.push(("model.safetensors.index.json", text(&index)));
+        files.push(("model-1.safetensors", text("one")));
+        let (hub, cache) = (Hub::start(files), cache());
+        let expected = "expected the name of a safetensors file in the same directory";
+        error("org/tiny", None, &settings(&hub.endpoint, &cache), &[path, expected]);
+        let asked = hub.requests();
+        assert!(
+            asked.iter().all(|request| !request.contains("evil") && !request.contains("model-1")),
+            "{asked:?}"
+        );
+    }
 }
 
 #[test]

@@ -8,41 +8,47 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use thinktune_policy::{Message, ModelError, Role};
 
-use super::choices::{Answer, Choices, TokenInfo, Update, finite};
+use super::choices::{ChoiceUpdate, Choices, FinishedChoice, TokenInfo, finite};
 use super::error::ApiError;
 use super::fields::Fields;
-use super::sampling::{MOST_ALTERNATIVES, Wanted};
-use super::stream::{self, Envelope, Format};
-use crate::server::State;
+use super::params::{GenerationParams, MAX_ALTERNATIVES};
+use super::stream::{self, ChunkFormat, Envelope};
+use crate::state::{AppState, LengthRequest};
 
 /// Answers a request.
-pub(crate) async fn answer(state: Arc<State>, body: &[u8]) -> Result<Response, ApiError> {
+pub(crate) async fn answer(state: Arc<AppState>, body: &[u8]) -> Result<Response, ApiError> {
     let fields = Fields::parse(body)?;
     state.check_model(&fields)?;
-    let mut wanted = Wanted::read(&fields, state.codec.stop(), state.settings.seed)?;
+    let mut params = GenerationParams::read(&fields, state.tokenizer.stop(), state.settings.seed)?;
     let logprobs: bool = fields.get("logprobs")?.unwrap_or(false);
-    let top = fields.count("top_logprobs", 0..=MOST_ALTERNATIVES)?;
+    let top = fields.count("top_logprobs", 0..=MAX_ALTERNATIVES)?;
     if top.is_some() && !logprobs {
         return Err(ApiError::field("top_logprobs", "top_logprobs: expected \"logprobs\": true beside it"));
     }
     let top = logprobs.then(|| top.unwrap_or(0));
     let prompt: Arc<[u32]> = prompt(&state, &fields)?.into();
-    let asked_for = match fields.count("max_completion_tokens", 1..=usize::MAX)? {
+    let max_tokens = match fields.count("max_completion_tokens", 1..=usize::MAX)? {
         Some(count) => Some(count),
         None => fields.count("max_tokens", 1..=usize::MAX)?,
     };
-    wanted.max_tokens = Some(state.room("messages", prompt.len(), &wanted, asked_for, usize::MAX)?);
+    params.sampling.max_tokens = state.max_tokens(&LengthRequest {
+        field: "messages",
+        prompt_tokens: prompt.len(),
+        max_prompt_tokens: params.max_prompt_tokens(),
+        max_tokens,
+        default: usize::MAX,
+    })?;
     let prompts = [prompt];
-    let mut job = state.admit(&prompts, &wanted, top, false)?;
-    let mut choices = Choices::new(&state.codec, &wanted, &prompts, false);
-    let id = format!("chatcmpl-{:016x}", job.number());
-    if wanted.stream {
+    let mut submission = state.submit(&prompts, &params, top, false)?;
+    let mut choices = Choices::new(&state.tokenizer, &params, &prompts, false);
+    let id = format!("chatcmpl-{:016x}", submission.id());
+    if params.stream {
         let head = state.head(id, "chat.completion.chunk");
-        let include_usage = wanted.include_usage;
-        let chunks = Chunks { state, envelope: Envelope { head, include_usage }, logprobs };
-        return Ok(stream::respond(job, choices, chunks));
+        let (include_usage, keep_alive) = (params.include_usage, state.settings.keep_alive);
+        let chunks = ChatChunks { state, envelope: Envelope { head, include_usage }, logprobs };
+        return Ok(stream::respond(submission, choices, chunks, keep_alive));
     }
-    let answers = choices.gather(&mut job).await?;
+    let answers = choices.finish(&mut submission).await?;
     let mut body = state.head(id, "chat.completion");
     let listed = answers.into_iter().enumerate();
     let listed = listed.map(|(index, answer)| choice(&state, &choices, index, answer, logprobs));
@@ -51,7 +57,13 @@ pub(crate) async fn answer(state: Arc<State>, body: &[u8]) -> Result<Response, A
     Ok(Json(body).into_response())
 }
 
-fn choice(state: &State, choices: &Choices, index: usize, answer: Answer, logprobs: bool) -> Value {
+fn choice(
+    state: &AppState,
+    choices: &Choices,
+    index: usize,
+    answer: FinishedChoice,
+    logprobs: bool,
+) -> Value {
     let mut choice = json!({
         "index": index,
         "message": { "role": "assistant", "content": answer.text, "refusal": null },
@@ -64,9 +76,9 @@ fn choice(state: &State, choices: &Choices, index: usize, answer: Answer, logpro
     choice
 }
 
-fn logprobs_of(state: &State, infos: &[TokenInfo]) -> Value {
+fn logprobs_of(state: &AppState, infos: &[TokenInfo]) -> Value {
     let one = |id: u32, logprob: f32| {
-        let text = state.pieces.of(id);
+        let text = state.token_texts.of(id);
         // a token that is a part of a character has bytes that its text does not show
         let bytes = (!text.contains('\u{fffd}')).then(|| text.as_bytes().to_vec());
         json!({ "token": text, "logprob": finite(logprob), "bytes": bytes })
@@ -79,28 +91,28 @@ fn logprobs_of(state: &State, infos: &[TokenInfo]) -> Value {
     json!({ "content": infos.iter().map(entry).collect::<Vec<_>>(), "refusal": null })
 }
 
-/// Chunks of a stream.
-struct Chunks {
-    state: Arc<State>,
+/// Chunks of a streamed chat completion.
+struct ChatChunks {
+    state: Arc<AppState>,
     envelope: Envelope,
     logprobs: bool,
 }
 
-impl Chunks {
+impl ChatChunks {
     fn delta(&self, index: usize, delta: Value, logprobs: Value, finish: Option<&str>) -> Value {
         json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish })
     }
 }
 
-impl Format for Chunks {
+impl ChunkFormat for ChatChunks {
     fn first(&self, choices: &Choices) -> Vec<Value> {
         let role = json!({ "role": "assistant", "content": "" });
         let of_choice = |index| self.delta(index, role.clone(), Value::Null, None);
         (0..choices.len()).map(|index| self.envelope.chunk(json!([of_choice(index)]), Value::Null)).collect()
     }
 
-    fn update(&mut self, choices: &Choices, update: Update) -> Vec<Value> {
-        let Update { choice, text, infos, finish } = update;
+    fn update(&mut self, choices: &Choices, update: ChoiceUpdate) -> Vec<Value> {
+        let ChoiceUpdate { choice, text, infos, finish } = update;
         let mut chunks = Vec::new();
         if !text.is_empty() || !infos.is_empty() {
             let logprobs = if self.logprobs { logprobs_of(&self.state, &infos) } else { Value::Null };
@@ -123,7 +135,7 @@ impl Format for Chunks {
 }
 
 /// The prompt of a conversation.
-fn prompt(state: &State, fields: &Fields) -> Result<Vec<u32>, ApiError> {
+fn prompt(state: &AppState, fields: &Fields) -> Result<Vec<u32>, ApiError> {
     let bad = |message: String| ApiError::field("messages", message);
     let Some(Value::Array(list)) = fields.raw("messages").filter(|value| value != &&json!([])) else {
         return Err(bad("messages: expected a list of at least one {\"role\": .., \"content\": ..}".into()));
@@ -132,9 +144,9 @@ fn prompt(state: &State, fields: &Fields) -> Result<Vec<u32>, ApiError> {
         read_message(value).map_err(|what| bad(format!("messages[{index}]: {what}")))
     };
     let messages = list.iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
-    state.codec.prompt_ids(&messages).map_err(|error| match error {
+    state.tokenizer.prompt_ids(&messages).map_err(|error| match error {
         ModelError::BadInput(_) => bad(error.to_string()),
-        _ if !state.codec.has_chat_template() => {
+        _ if !state.tokenizer.has_chat_template() => {
             let message = "this model has no chat template; use /v1/completions";
             ApiError::new(StatusCode::BAD_REQUEST, message).code("no_chat_template")
         }

@@ -23,7 +23,7 @@ impl ApiError {
         Self { status, message: message.into(), param: None, code: None }
     }
 
-    /// A field that cannot be used.
+    /// Refusal of a field's value.
     pub(crate) fn field(name: &str, message: impl Into<String>) -> Self {
         let code = Some("invalid_value");
         Self { param: Some(name.into()), code, ..Self::new(StatusCode::BAD_REQUEST, message) }
@@ -33,7 +33,7 @@ impl ApiError {
         Self { code: Some(code), ..self }
     }
 
-    /// What the model refused.
+    /// An error of the model.
     pub(crate) fn of_model(error: &ModelError) -> Self {
         let status = match error {
             ModelError::BadInput(_) => StatusCode::BAD_REQUEST,
@@ -42,7 +42,7 @@ impl ApiError {
         Self::new(status, error.to_string())
     }
 
-    /// The engine has gone.
+    /// Refusal by an engine that has ended.
     pub(crate) fn stopped() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")
     }

@@ -1,5 +1,5 @@
-//! The fields of a request's JSON object, each judged by its name. Fields nobody knows are passed over, as clients
-//! send many; those that would change the answer and are not supported are refused.
+//! The fields of a request's JSON object, each checked under its name. Unknown fields are passed over, because clients
+//! send many. A field that would change the answer and is not supported is refused.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -23,12 +23,12 @@ impl Fields {
         }
     }
 
-    /// A field's value as it is; none where it is absent or null.
+    /// The value of a field; none where it is absent or null.
     pub(crate) fn raw(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A field of some type.
+    /// The value of a field as a type.
     pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(value) = self.raw(name) else { return Ok(None) };
         T::deserialize(value).map(Some).map_err(|error| ApiError::field(name, format!("{name}: {error}")))
@@ -50,7 +50,7 @@ impl Fields {
         }
     }
 
-    /// Refuses what is not supported, unless it asks for nothing.
+    /// Refuses fields that are not supported, unless their value asks for nothing.
     pub(crate) fn refuse_unsupported(&self) -> Result<(), ApiError> {
         let nothing = |value: &Value| match value {
             Value::Array(list) => list.is_empty(),

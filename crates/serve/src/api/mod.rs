@@ -1,10 +1,10 @@
-//! What is asked and answered, in OpenAI's terms.
+//! Requests and answers in OpenAI's terms.
 
 pub(crate) mod error;
 
 pub(crate) mod fields;
 
-pub(crate) mod sampling;
+pub(crate) mod params;
 
 pub(crate) mod completions;
 

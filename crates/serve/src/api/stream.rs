@@ -1,28 +1,28 @@
-//! Server-sent events: an answer while it grows.
+//! Server-sent events: an answer sent while it is drawn.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::header;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Map, Value};
 
-use super::choices::{Choices, Update};
-use crate::engine::Job;
+use super::choices::{ChoiceUpdate, Choices};
+use crate::engine::Submission;
 
-/// How an endpoint writes its chunks.
-pub(crate) trait Format: Send + 'static {
-    /// Before anything of the answers.
+/// Format of an endpoint's chunks.
+pub(crate) trait ChunkFormat: Send + 'static {
+    /// Chunks that go before all answers.
     fn first(&self, choices: &Choices) -> Vec<Value>;
-    /// What one event adds.
-    fn update(&mut self, choices: &Choices, update: Update) -> Vec<Value>;
-    /// After all answers, if anything.
+    /// Chunks of one update.
+    fn update(&mut self, choices: &Choices, update: ChoiceUpdate) -> Vec<Value>;
+    /// Chunk that goes after all answers, if there is one.
     fn last(&self, choices: &Choices) -> Option<Value>;
 }
 
-/// What all chunks of an answer share.
+/// Fields that all chunks of an answer share.
 pub(crate) struct Envelope {
     pub(crate) head: Map<String, Value>,
     pub(crate) include_usage: bool,
@@ -40,28 +40,34 @@ impl Envelope {
     }
 }
 
-struct Streamed<F> {
-    job: Job,
+/// The response that streams a submission, with a comment after each `keep_alive` of silence. A client that
+/// disconnects drops the response, and the submission with it.
+pub(crate) fn respond<F: ChunkFormat>(
+    submission: Submission,
     choices: Choices,
     format: F,
-    ready: VecDeque<String>,
+    keep_alive: Duration,
+) -> Response {
+    let ready = format.first(&choices).iter().map(event).collect();
+    let chunks = ChunkStream { submission, choices, format, ready, over: false };
+    let events = stream::unfold(chunks, |mut chunks| async move {
+        let event = chunks.next().await?;
+        Some((Ok::<_, Infallible>(event), chunks))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive)).into_response()
+}
+
+struct ChunkStream<F> {
+    submission: Submission,
+    choices: Choices,
+    format: F,
+    /// Events to send before the engine is asked for more.
+    ready: VecDeque<Event>,
     over: bool,
 }
 
-/// The response that streams a job. A client that goes away drops it, and the job with it.
-pub(crate) fn respond<F: Format>(job: Job, choices: Choices, format: F) -> Response {
-    let ready = format.first(&choices).iter().map(event).collect();
-    let streamed = Streamed { job, choices, format, ready, over: false };
-    let events = stream::unfold(streamed, |mut streamed| async move {
-        let event = streamed.next().await?;
-        Some((Ok::<_, Infallible>(event), streamed))
-    });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(events)).into_response()
-}
-
-impl<F: Format> Streamed<F> {
-    async fn next(&mut self) -> Option<String> {
+impl<F: ChunkFormat> ChunkStream<F> {
+    async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -76,12 +82,12 @@ impl<F: Format> Streamed<F> {
     async fn advance(&mut self) {
         if self.choices.done() {
             self.ready.extend(self.format.last(&self.choices).iter().map(event));
-            self.ready.push_back("data: [DONE]\n\n".into());
+            self.ready.push_back(Event::default().data("[DONE]"));
             self.over = true;
             return;
         }
-        let news = self.job.next().await;
-        match self.choices.hear(&self.job, news) {
+        let engine_event = self.submission.next().await;
+        match self.choices.on_event(&self.submission, engine_event) {
             Ok(Some(update)) => {
                 self.ready.extend(self.format.update(&self.choices, update).iter().map(event));
             }
@@ -94,6 +100,6 @@ impl<F: Format> Streamed<F> {
     }
 }
 
-fn event(value: &Value) -> String {
-    format!("data: {value}\n\n")
+fn event(value: &Value) -> Event {
+    Event::default().data(value.to_string())
 }

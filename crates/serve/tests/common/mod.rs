@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thinktune_model::scheduler::Scheduler;
-use thinktune_model::{Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
-use thinktune_serve::{ServeError, Settings, Stop, serve};
+use thinktune_model::{Device, Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
+use thinktune_policy::{BatchEvent, BatchLimits, BatchRequest, Batcher, ModelError, Ticket};
+use thinktune_serve::{ServeError, ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
 /// A model directory: a random Llama with the homework's tokenizer, of `context` positions.
@@ -40,11 +40,48 @@ pub fn model_dir(context: usize) -> TempDir {
 }
 
 pub fn frozen(dir: &Path) -> FrozenModel {
-    FrozenModel::load(dir, Precision::F32).unwrap()
+    FrozenModel::load(dir, Device::Cpu, Precision::F32).unwrap()
 }
 
-pub fn codec(dir: &Path) -> ChatTokenizer {
+pub fn tokenizer(dir: &Path) -> ChatTokenizer {
     ChatTokenizer::load(dir, "2025-01-01").unwrap()
+}
+
+/// A batcher that pauses before each step.
+struct Paused {
+    batcher: Box<dyn Batcher>,
+    pause: Duration,
+}
+
+impl Batcher for Paused {
+    fn limits(&self) -> BatchLimits {
+        self.batcher.limits()
+    }
+
+    fn submit(&mut self, request: BatchRequest) -> Result<Ticket, ModelError> {
+        self.batcher.submit(request)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.batcher.is_idle()
+    }
+
+    fn running(&self) -> usize {
+        self.batcher.running()
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.batcher.cancel(ticket);
+    }
+
+    fn cancel_sample(&mut self, ticket: Ticket, sample: usize) {
+        self.batcher.cancel_sample(ticket, sample);
+    }
+
+    fn step(&mut self, emit: &mut dyn FnMut(Ticket, BatchEvent)) {
+        std::thread::sleep(self.pause);
+        self.batcher.step(emit);
+    }
 }
 
 /// A running server.
@@ -60,23 +97,31 @@ impl Server {
         Self::with(1024, |_| ())
     }
 
-    pub fn with(context: usize, change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn with(context: usize, change: impl FnOnce(&mut ServerSettings)) -> Self {
+        Self::with_pause(context, Duration::ZERO, change)
+    }
+
+    /// A server whose model pauses before each token.
+    pub fn with_pause(context: usize, pause: Duration, change: impl FnOnce(&mut ServerSettings)) -> Self {
         let dir = model_dir(context);
-        let mut settings = Settings {
+        let mut settings = ServerSettings {
             name: "tiny".into(),
             api_key: None,
             max_body_bytes: 1 << 20,
             max_samples: 256,
             grace: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(15),
             seed: 5,
             clock: || 1_700_000_000,
         };
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (addr, stop) = (listener.local_addr().unwrap(), Stop::default());
-        let (model, codec, asked) = (frozen(dir.path()), codec(dir.path()), stop.clone());
-        let running =
-            std::thread::spawn(move || serve(&mut Scheduler::new(model), codec, settings, listener, &asked));
+        let (model, tokenizer, asked) = (frozen(dir.path()), tokenizer(dir.path()), stop.clone());
+        let running = std::thread::spawn(move || {
+            let mut batcher = Paused { batcher: model.into_batcher(), pause };
+            serve(&mut batcher, tokenizer, settings, listener, &asked)
+        });
         Self { dir, addr, stop, running: Some(running) }
     }
 

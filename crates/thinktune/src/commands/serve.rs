@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use thinktune_model::FrozenModel;
-use thinktune_model::scheduler::Scheduler;
-use thinktune_serve::{Settings, Stop, serve};
+use thinktune_model::{Device, FrozenModel};
+use thinktune_serve::{ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, ServeArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
 use crate::place;
+
+/// Silence after which a stream sends a comment: less than the timeouts of common proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Holds the API key where the command line does not.
 const KEY_VARIABLE: &str = "THINKTUNE_API_KEY";
@@ -28,16 +30,16 @@ pub fn run(args: &ServeArgs, common: Common) -> anyhow::Result<()> {
     warn_if_reachable(address, settings.api_key.is_some());
     let dir = place.fetch(common.offline)?;
     let codec = ChatTokenizer::load(&dir, &args.date)?;
-    let model = FrozenModel::load(&dir, args.precision.into())?;
+    let model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     print(&format!("serving {} at http://{address}/v1", settings.name))?;
-    serve(&mut Scheduler::new(model), codec, settings, listener, &stop)?;
+    serve(&mut *model.into_batcher(), codec, settings, listener, &stop)?;
     Ok(())
 }
 
-fn settings(args: &ServeArgs) -> Result<Settings, UsageError> {
+fn settings(args: &ServeArgs) -> Result<ServerSettings, UsageError> {
     let api_key = args.api_key.clone().or_else(|| std::env::var(KEY_VARIABLE).ok());
     if api_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
         return Err(UsageError(format!(
@@ -45,12 +47,13 @@ fn settings(args: &ServeArgs) -> Result<Settings, UsageError> {
         )));
     }
     let last = args.model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    Ok(Settings {
+    Ok(ServerSettings {
         name: args.name.clone().unwrap_or_else(|| last.to_owned()),
         api_key,
         max_body_bytes: (args.max_body as usize) << 20,
         max_samples: args.max_samples as usize,
         grace: Duration::from_secs(args.grace.into()),
+        keep_alive: KEEP_ALIVE,
         seed: args.seed,
         clock: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     })

@@ -1,0 +1,2 @@
+//! Placeholder while the trait settles.
+pub struct Reference;
