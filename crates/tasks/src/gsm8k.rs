@@ -50,7 +50,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::{Verdict, grade};
+    use crate::{Verdict, grade_boxed};
 
     fn load(text: &str) -> Result<Vec<Question>, TaskError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -94,7 +94,7 @@ mod tests {
             for question in &questions {
                 let solution = question.solution.as_deref().unwrap();
                 assert!(!solution.contains("<<"), "{solution}");
-                assert_eq!(grade(solution, &question.gold).verdict, Verdict::Correct, "{question:?}");
+                assert_eq!(grade_boxed(solution, &question.gold).verdict, Verdict::Correct, "{question:?}");
             }
         }
     }

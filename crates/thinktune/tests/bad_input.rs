@@ -48,7 +48,8 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
         (&["method="], &["method = (not set)", "thinktuning, grpo or sft"]),
         (&["run.steps="], &["run.steps = (not set)"]),
         (&["data.path=lost.jsonl"], &["data.path = \"lost.jsonl\"", "a file that exists"]),
-        (&["data.task=jsonl"], &["data.task = \"jsonl\"", "gsm8k or homework"]),
+        (&["data.task=homework"], &["data.task = \"homework\"", "\"word-problems\", its name now"]),
+        (&["data.task=jsonl"], &["data.task = \"jsonl\"", "gsm8k or word-problems"]),
         (&["data.limit=0"], &["data.limit = 0", "at least 1"]),
         (&["sft.epochs=2"], &["`sft` is set", "does not use it"]),
         (&["method=sft"], &["`rollout` is set, and method sft does not use it"]),
@@ -109,7 +110,7 @@ fn bad_models_are_named_by_file() {
     bad(&["model.layers.2."]);
     with("\"llama\"", "\"mamba\"");
     bad(&["mamba", "llama", "qwen3"]);
-    let vocabulary = format!("\"vocab_size\":{}", thinktune_tasks::homework::vocabulary().len());
+    let vocabulary = format!("\"vocab_size\":{}", thinktune_tasks::word_problems::vocabulary().len());
     with(&vocabulary, "\"vocab_size\":40");
     bad(&["vocab", "40"]);
     fs::write(&config, "{").unwrap();

@@ -14,11 +14,11 @@ mod arc_challenge;
 mod csqa;
 mod gpqa_diamond;
 mod gsm8k;
-mod homework;
 mod math500;
 mod mmlu_pro;
 mod options;
 mod strategyqa;
+mod word_problems;
 
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ pub const ALL: [&Benchmark; 10] = [
     &strategyqa::BENCHMARK,
     &mmlu_pro::BENCHMARK,
     &aime::AIME_2024,
-    &homework::BENCHMARK,
+    &word_problems::BENCHMARK,
 ];
 
 /// Enough for most worked answers; the longest the paper trains on.
@@ -94,9 +94,22 @@ const BOXED: &str = "\n\nReason step by step, and put the final answer in \\boxe
 /// Asks for an option's letter in a box.
 const LETTER: &str = "\n\nReason step by step, and put the letter of the right option in \\boxed{}.";
 
-/// The benchmark of that name.
+/// Returns the benchmark of that name.
 pub fn by_name(name: &str) -> Option<&'static Benchmark> {
     ALL.into_iter().find(|benchmark| benchmark.name == name)
+}
+
+/// Benchmarks that had another name: the earlier one first.
+const RENAMED: [(&str, &str); 1] = [("homework", "word-problems")];
+
+/// Returns the present name of a benchmark that was called `name` before, in folders of that time.
+pub fn renamed(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(earlier, _)| *earlier == name).map(|(_, now)| *now)
+}
+
+/// Returns the earlier name of a benchmark that has been renamed.
+pub fn earlier_name(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(_, now)| *now == name).map(|(earlier, _)| *earlier)
 }
 
 /// Endings a data file may have, the likeliest first.
@@ -149,6 +162,15 @@ mod tests {
     use super::*;
     use crate::Verdict;
     use crate::grading::{AnswerKind, grade};
+
+    #[test]
+    fn earlier_names_lead_to_present_ones() {
+        for (earlier, now) in RENAMED {
+            assert!(by_name(earlier).is_none() && by_name(now).is_some(), "{earlier}");
+            assert_eq!((renamed(earlier), earlier_name(now)), (Some(now), Some(earlier)));
+        }
+        assert_eq!((renamed("gsm8k"), earlier_name("gsm8k")), (None, None));
+    }
 
     #[test]
     fn names_and_files_are_distinct() {

@@ -1,4 +1,4 @@
-//! A word-level tokenizer for the miniature, in the `tokenizer.json` format: decoding gives back
+//! A word-level tokenizer for the word problems, in the `tokenizer.json` format: decoding gives back
 //! exactly the text that was encoded, and a whole number is one token.
 //!
 //! A word takes the space before it along. The space between a word or a sign and a number belongs to
