@@ -42,11 +42,11 @@ pub struct Question {
     pub gold: String,
     /// The reference solution, where the data set has one (SFT trains on it).
     pub solution: Option<String>,
-    /// How its answer is found and compared.
+    /// The way in which its answer is found and compared.
     pub kind: AnswerKind,
 }
 
-/// What the grader says of a response.
+/// The grader's decision on a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

@@ -38,18 +38,18 @@ pub struct Benchmark {
     pub suffix: &'static str,
     /// Longest answer, in tokens, where nobody says.
     pub answer_tokens: usize,
-    /// Where the problems come from.
+    /// The source of the problems.
     pub source: Source,
 }
 
-/// Where a benchmark's problems come from.
+/// The source of a benchmark's problems.
 #[derive(Debug)]
 pub enum Source {
     /// Rows of a file.
     Rows {
-        /// Where the file lies in a folder of data, without its ending.
+        /// Path of the file in a folder of data, without its ending.
         file: &'static str,
-        /// Where the hub has it.
+        /// The same file on the hub.
         hub: HubFile,
         /// Makes a question of a row, given its index and the seed.
         question: fn(&Row, u32, u64) -> Result<Question, String>,
@@ -86,7 +86,7 @@ pub const ALL: [&Benchmark; 10] = [
 /// Enough for most worked answers; the longest the paper trains on.
 const ANSWER_TOKENS: usize = 1024;
 
-/// How many problems are generated where nobody says.
+/// Number of problems generated where none is given.
 pub const GENERATED: usize = 512;
 
 /// Asks for a worked answer in a box.

@@ -31,7 +31,7 @@ mod yes_no;
 
 pub use boxed::grade_boxed;
 
-/// How a benchmark's answer is found in a response, and how it is compared.
+/// A benchmark's way to find an answer in a response and to compare it.
 ///
 /// Where nothing else is said, the answer is looked for in this order: the last `\boxed{}` or `\fbox{}`;
 /// what follows the last `####`; what follows the last "the answer is". A last box that is never closed
@@ -53,7 +53,7 @@ pub enum AnswerKind {
     /// The letter of an option, the first `options` letters of the alphabet. A last line that is only a
     /// letter counts where nothing else is found; naming several options is wrong.
     Choice {
-        /// How many options the question has.
+        /// Number of options of the question.
         options: u8,
     },
     /// Yes or no (true or false); both at once is wrong.
@@ -158,7 +158,7 @@ pub fn extract(kind: AnswerKind, response: &str) -> Option<String> {
     find::answer(kind, response).ok().map(|answer| answer.into_owned())
 }
 
-/// What a comparison says.
+/// The result of a comparison.
 #[derive(Debug)]
 struct Judged {
     verdict: Verdict,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::documents::{base, pretraining, student, teacher};
 use crate::TaskError;
 
-/// How many lines of each data set to write.
+/// Number of lines of each data set to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Documents both models are pretrained on.

@@ -9,7 +9,7 @@ use super::problem::{Problem, Split};
 use super::questions::draw;
 use super::seeded_rng::SeededRng;
 
-/// What both models read before they are anybody: sums, exercises with their answers, and notebooks in
+/// Documents on which both models are pretrained: sums, exercises with their answers, and notebooks in
 /// which an attempt is followed by a reflection and a second answer.
 pub fn pretraining(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut rng = SeededRng::new(seed, 10);
@@ -32,7 +32,7 @@ fn sums(rng: &mut SeededRng) -> String {
     format!("sums\n{}", lines.join("\n"))
 }
 
-/// What somebody wrote under the heading `notebook`: an attempt, a reflection, a second answer.
+/// The text under the heading `notebook`: an attempt, a reflection, a second answer.
 fn notebook(rng: &mut SeededRng, problem: &Problem) -> String {
     let claimed = slip(rng, problem, 50);
     let thinks_right = (claimed == problem.answer()) != rng.percent(20);
@@ -46,14 +46,14 @@ fn notebook(rng: &mut SeededRng, problem: &Problem) -> String {
     format!("{}\n\n{reason}\n\n{phrase}", attempt(problem, claimed))
 }
 
-/// What both learn after pretraining. A third of the rows: asked a question, answer it, no more. The rest keeps
+/// Conversations on which both are fine-tuned next. A third of the rows: asked a question, answer it, no more. The rest keeps
 /// what was read from being forgotten: documents, and conversations under the heading `notebook`.
 pub fn base(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut rng = SeededRng::new(seed, 11);
     (0..count).map(move |_| instruction(&mut rng, |_, problem| problem.answer()))
 }
 
-/// What the student is fine-tuned on last: the same, but every fifth plain answer is a slip, as of a
+/// Conversations on which the student is fine-tuned last: the same, but every fifth plain answer is a slip, as of a
 /// pupil in a hurry.
 pub fn student(seed: u64, count: usize) -> impl Iterator<Item = Value> {
     let mut rng = SeededRng::new(seed, 13);

@@ -14,7 +14,7 @@ pub struct Exchange {
     pub question: String,
     /// A student's response.
     pub response: String,
-    /// Whether that response is right.
+    /// True where that response is right.
     pub correct: bool,
     /// First-person reflection on it.
     pub reason: String,

@@ -51,7 +51,7 @@ pub(super) fn slip(rng: &mut SeededRng, problem: &Problem, percent_right: u32) -
     }
 }
 
-/// What follows an attempt: the reflection and the thought carried on to the answer.
+/// The text after an attempt: the reflection and the thought carried on to the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reflection {
     pub(super) reason: String,

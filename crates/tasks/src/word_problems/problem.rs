@@ -2,7 +2,7 @@
 
 use super::seeded_rng::SeededRng;
 
-/// Which side of the divide a problem is on.
+/// The side of the divide that a problem is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
     /// Seen in training.
@@ -49,13 +49,13 @@ impl Step {
 /// A word problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Who owns the things.
+    /// The owner's name.
     pub name: &'static str,
-    /// What is counted, in the plural.
+    /// The things counted, in the plural.
     pub thing: &'static str,
-    /// How many there are at first.
+    /// Number of them at first.
     pub start: u32,
-    /// What happens to them.
+    /// Changes of that number, in order.
     pub steps: Vec<Step>,
     verbs: Vec<&'static str>,
 }

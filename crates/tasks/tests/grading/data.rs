@@ -1,4 +1,4 @@
-//! Where the data is, and its gold answers.
+//! Real data and its gold answers.
 
 use serde_json::Value;
 use thinktune_testing::real_data;
