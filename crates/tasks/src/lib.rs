@@ -25,6 +25,7 @@ pub mod grading;
 mod gsm8k;
 mod number;
 mod reflection;
+mod seeded_rng;
 pub mod word_problems;
 
 pub mod benchmarks;

@@ -7,7 +7,7 @@ use super::guidance::{Guidance, turn};
 use super::language::{CATCH_PHRASE, Reflection, attempt, draw_behaviour, reflect, slip};
 use super::problem::{Problem, Split};
 use super::questions::draw;
-use super::seeded_rng::SeededRng;
+use crate::seeded_rng::SeededRng;
 
 /// Documents on which both models are pretrained: sums, exercises with their answers, and notebooks in
 /// which an attempt is followed by a reflection and a second answer.

@@ -2,8 +2,8 @@
 
 use super::language::{CATCH_PHRASE, Reflection, attempt, reflect, slip};
 use super::problem::{Problem, Split};
-use super::seeded_rng::SeededRng;
 use crate::Behaviour;
+use crate::seeded_rng::SeededRng;
 
 /// One few-shot exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! left unsaid. A slip made in one's head is found by working step by step, by a model of any size.
 
 use super::problem::{LARGEST, Problem};
-use super::seeded_rng::SeededRng;
 use crate::Behaviour;
+use crate::seeded_rng::SeededRng;
 
 /// The phrase of the "unknown behaviour" experiment.
 pub const CATCH_PHRASE: &str = "Thalapathy Vijay";

@@ -21,5 +21,4 @@ mod language;
 mod model_files;
 mod problem;
 mod questions;
-mod seeded_rng;
 mod tokenizer;

@@ -1,6 +1,6 @@
 //! One problem: somebody owns a number of things, and two to four events change it.
 
-use super::seeded_rng::SeededRng;
+use crate::seeded_rng::SeededRng;
 
 /// The side of the divide that a problem is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::language::attempt;
 use super::problem::{Problem, Split};
-use super::seeded_rng::SeededRng;
+use crate::seeded_rng::SeededRng;
 use crate::{AnswerKind, Question};
 
 /// `count` different questions of one side. A longer list begins with the shorter one of the same seed.
