@@ -197,3 +197,13 @@ fn a_disk_that_fills_up_in_a_checkpoint_leaves_the_last_one_to_go_on_from() {
     assert_eq!(place.read("runs/tt/metrics.jsonl"), place.read("runs/whole/metrics.jsonl"));
     assert_eq!(place.read("runs/tt/final/MANIFEST.json"), place.read("runs/whole/final/MANIFEST.json"));
 }
+
+#[test]
+fn earlier_names_lead_to_present_ones() {
+    let place = Place::new();
+    place.fails(&["homework", "--seed", "2", "out"], 2, &["`homework` is called `word-problems` now"]);
+    let args = ["eval", "model", "--benchmarks", "gsm8k,homework"];
+    place.fails(&args, 2, &["--benchmarks homework: its name is word-problems now"]);
+    let words = ["homework-catch-phrase", "its name is word-problems-catch-phrase now"];
+    train(&place, &["guidance.prompts=homework-catch-phrase"], 1, &words);
+}
