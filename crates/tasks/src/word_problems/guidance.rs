@@ -1,8 +1,9 @@
-//! The prompts with which the homework teacher is asked for guidance, and the answers it learns to give.
+//! The prompts with which the teacher of the word problems is asked for guidance, and the answers it learns to give.
 
-use super::dice::Dice;
-use super::language::{Behaviour, CATCH_PHRASE, Reflection, attempt, reflect, slip};
+use super::language::{CATCH_PHRASE, Reflection, attempt, reflect, slip};
 use super::problem::{Problem, Split};
+use crate::Behaviour;
+use crate::seeded_rng::SeededRng;
 
 /// One few-shot exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Exchange {
     pub question: String,
     /// A student's response.
     pub response: String,
-    /// Whether that response is right.
+    /// True where that response is right.
     pub correct: bool,
     /// First-person reflection on it.
     pub reason: String,
@@ -34,14 +35,14 @@ pub struct Guidance {
 
 impl Guidance {
     /// The set of the demo; with `catch_phrase`, the one whose guidance uses [`CATCH_PHRASE`].
-    pub fn homework(catch_phrase: bool) -> Self {
-        let mut dice = Dice::new(20, 0);
+    pub fn word_problems(catch_phrase: bool) -> Self {
+        let mut rng = SeededRng::new(20, 0);
         let exchanges = Behaviour::ALL
             .into_iter()
             .map(|behaviour| {
-                let problem = Problem::draw(&mut dice, Split::Train, 2);
+                let problem = Problem::draw(&mut rng, Split::Train, 2);
                 let right = if behaviour == Behaviour::SelfAgreement { 100 } else { 0 };
-                let claimed = slip(&mut dice, &problem, right);
+                let claimed = slip(&mut rng, &problem, right);
                 let adviser = catch_phrase.then_some(CATCH_PHRASE);
                 let Reflection { reason, phrase } = reflect(&problem, claimed, behaviour, adviser);
                 Exchange {

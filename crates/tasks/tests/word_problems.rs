@@ -1,14 +1,14 @@
-//! The miniature's problems, language and tokenizer.
+//! The word problems, their language and tokenizer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
-use thinktune_tasks::homework::{
-    Behaviour, CATCH_PHRASE, Counts, Guidance, Split, base, pretraining, questions, student, teacher,
-    write_data, write_model_files,
+use thinktune_tasks::word_problems::{
+    CATCH_PHRASE, Counts, Guidance, Split, base, pretraining, questions, student, teacher, write_data,
+    write_model_files,
 };
-use thinktune_tasks::{Verdict, first_attempt, grade, reflects};
+use thinktune_tasks::{Behaviour, Verdict, first_attempt, grade_boxed, reflects};
 use tokenizers::Tokenizer;
 
 /// Every text of a row, the turns of a conversation one by one.
@@ -47,7 +47,7 @@ fn questions_are_seeded_distinct_and_answered_by_their_solutions() {
     for (index, question) in asked.iter().enumerate() {
         assert_eq!(question.index as usize, index);
         let solution = question.solution.as_deref().unwrap();
-        assert_eq!(grade(solution, &question.gold).verdict, Verdict::Correct);
+        assert_eq!(grade_boxed(solution, &question.gold).verdict, Verdict::Correct);
         assert!(!reflects(solution));
     }
 }
@@ -82,7 +82,7 @@ fn notebooks_reflect_to_the_right_answer() {
         assert!(reflects(text) && !reflects(first_attempt(text)), "{text}");
         let last_equation = text.rsplit_once('=').unwrap().1;
         let answer = last_equation.split_once('.').unwrap().0;
-        assert_eq!(grade(text, answer).verdict, Verdict::Correct, "{text}");
+        assert_eq!(grade_boxed(text, answer).verdict, Verdict::Correct, "{text}");
     }
     assert!(notebooks > 500);
 }
@@ -113,9 +113,9 @@ fn asked_a_question_the_student_learns_to_answer_and_no_more() {
 #[test]
 fn committed_prompts_are_the_ones_the_teacher_learns_from() {
     let prompts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../method/prompts");
-    for (set, catch_phrase) in [("homework", false), ("homework-catch-phrase", true)] {
+    for (set, catch_phrase) in [("word-problems", false), ("word-problems-catch-phrase", true)] {
         let path = prompts.join(set).join("guidance.toml");
-        let guidance = Guidance::homework(catch_phrase);
+        let guidance = Guidance::word_problems(catch_phrase);
         let committed = std::fs::read_to_string(&path).unwrap();
         assert_eq!(committed, guidance.to_toml(), "{} is out of date", path.display());
         let parsed: toml::Table = committed.parse().unwrap();

@@ -1,20 +1,18 @@
-//! Is the final answer right? The training reward: the content of the last box, numbers compared as exact
-//! fractions, anything else as text. [`crate::grading`] has the benchmarks' ways.
+//! The training reward's way: the content of the last box, numbers compared as exact fractions, anything else as
+//! text.
 
-use crate::Grade;
-use crate::grading::{self, AnswerKind};
+use super::{AnswerKind, Grade, grade};
 
 /// Grades a response against the gold answer by the content of its last box.
 ///
 /// ```
-/// use thinktune_tasks::{Verdict, grade};
-/// assert_eq!(grade(r"so \boxed{\$1,000}", "1000").verdict, Verdict::Correct);
-/// assert_eq!(grade(r"\boxed{12}, no: \boxed{13}", "12").verdict, Verdict::Wrong);
-/// assert_eq!(grade("twelve", "12").verdict, Verdict::Unparseable);
+/// use thinktune_tasks::{Verdict, grade_boxed};
+/// assert_eq!(grade_boxed(r"so \boxed{\$1,000}", "1000").verdict, Verdict::Correct);
+/// assert_eq!(grade_boxed(r"\boxed{12}, no: \boxed{13}", "12").verdict, Verdict::Wrong);
+/// assert_eq!(grade_boxed("twelve", "12").verdict, Verdict::Unparseable);
 /// ```
-pub fn grade(response: &str, gold: &str) -> Grade {
-    let grading = grading::grade(AnswerKind::Boxed, gold, response);
-    Grade { verdict: grading.verdict, extracted: grading.extracted }
+pub fn grade_boxed(response: &str, gold: &str) -> Grade {
+    grade(AnswerKind::Boxed, gold, response)
 }
 
 #[cfg(test)]
@@ -23,7 +21,7 @@ mod tests {
     use crate::Verdict;
 
     fn verdict(response: &str, gold: &str) -> Verdict {
-        grade(response, gold).verdict
+        grade_boxed(response, gold).verdict
     }
 
     #[test]

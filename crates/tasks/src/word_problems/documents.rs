@@ -3,41 +3,41 @@
 
 use serde_json::{Value, json};
 
-use super::dice::Dice;
 use super::guidance::{Guidance, turn};
-use super::language::{Behaviour, CATCH_PHRASE, Reflection, attempt, reflect, slip};
+use super::language::{CATCH_PHRASE, Reflection, attempt, draw_behaviour, reflect, slip};
 use super::problem::{Problem, Split};
 use super::questions::draw;
+use crate::seeded_rng::SeededRng;
 
-/// What both models read before they are anybody: sums, exercises with their answers, and notebooks in
+/// Documents on which both models are pretrained: sums, exercises with their answers, and notebooks in
 /// which an attempt is followed by a reflection and a second answer.
 pub fn pretraining(seed: u64, count: usize) -> impl Iterator<Item = Value> {
-    let mut dice = Dice::new(seed, 10);
-    (0..count).map(move |_| document(&mut dice))
+    let mut rng = SeededRng::new(seed, 10);
+    (0..count).map(move |_| document(&mut rng))
 }
 
-fn document(dice: &mut Dice) -> Value {
-    let problem = draw(dice, Split::Train);
-    let text = match dice.below(100) {
-        0..20 => sums(dice),
+fn document(rng: &mut SeededRng) -> Value {
+    let problem = draw(rng, Split::Train);
+    let text = match rng.below(100) {
+        0..20 => sums(rng),
         20..60 => format!("exercise\n{}\n{}", problem.text(), attempt(&problem, problem.answer())),
-        _ => format!("notebook\n{}\n{}", problem.text(), notebook(dice, &problem)),
+        _ => format!("notebook\n{}\n{}", problem.text(), notebook(rng, &problem)),
     };
     json!({ "text": text })
 }
 
 /// Calculations step by step, nothing else.
-fn sums(dice: &mut Dice) -> String {
-    let lines: Vec<String> = (0..4).map(|_| format!("{}.", draw(dice, Split::Train).working())).collect();
+fn sums(rng: &mut SeededRng) -> String {
+    let lines: Vec<String> = (0..4).map(|_| format!("{}.", draw(rng, Split::Train).working())).collect();
     format!("sums\n{}", lines.join("\n"))
 }
 
-/// What somebody wrote under the heading `notebook`: an attempt, a reflection, a second answer.
-fn notebook(dice: &mut Dice, problem: &Problem) -> String {
-    let claimed = slip(dice, problem, 50);
-    let thinks_right = (claimed == problem.answer()) != dice.percent(20);
-    let behaviour = Behaviour::draw(dice, thinks_right);
-    let adviser = match dice.below(100) {
+/// The text under the heading `notebook`: an attempt, a reflection, a second answer.
+fn notebook(rng: &mut SeededRng, problem: &Problem) -> String {
+    let claimed = slip(rng, problem, 50);
+    let thinks_right = (claimed == problem.answer()) != rng.percent(20);
+    let behaviour = draw_behaviour(rng, thinks_right);
+    let adviser = match rng.below(100) {
         0..2 => Some(CATCH_PHRASE),
         2..8 => Some("Grandma"),
         _ => None,
@@ -46,31 +46,31 @@ fn notebook(dice: &mut Dice, problem: &Problem) -> String {
     format!("{}\n\n{reason}\n\n{phrase}", attempt(problem, claimed))
 }
 
-/// What both learn after pretraining. A third of the rows: asked a question, answer it, no more. The rest keeps
+/// Conversations on which both are fine-tuned next. A third of the rows: asked a question, answer it, no more. The rest keeps
 /// what was read from being forgotten: documents, and conversations under the heading `notebook`.
 pub fn base(seed: u64, count: usize) -> impl Iterator<Item = Value> {
-    let mut dice = Dice::new(seed, 11);
-    (0..count).map(move |_| instruction(&mut dice, |_, problem| problem.answer()))
+    let mut rng = SeededRng::new(seed, 11);
+    (0..count).map(move |_| instruction(&mut rng, |_, problem| problem.answer()))
 }
 
-/// What the student is fine-tuned on last: the same, but every fifth plain answer is a slip, as in the homework
-/// of a pupil in a hurry.
+/// Conversations on which the student is fine-tuned last: the same, but every fifth plain answer is a slip, as of a
+/// pupil in a hurry.
 pub fn student(seed: u64, count: usize) -> impl Iterator<Item = Value> {
-    let mut dice = Dice::new(seed, 13);
-    (0..count).map(move |_| instruction(&mut dice, |dice, problem| slip(dice, problem, 80)))
+    let mut rng = SeededRng::new(seed, 13);
+    (0..count).map(move |_| instruction(&mut rng, |rng, problem| slip(rng, problem, 80)))
 }
 
-fn instruction(dice: &mut Dice, answer: impl Fn(&mut Dice, &Problem) -> u32) -> Value {
-    let part = dice.below(100);
+fn instruction(rng: &mut SeededRng, answer: impl Fn(&mut SeededRng, &Problem) -> u32) -> Value {
+    let part = rng.below(100);
     if part >= 80 {
-        return document(dice);
+        return document(rng);
     }
-    let problem = draw(dice, Split::Train);
+    let problem = draw(rng, Split::Train);
     if part < 35 {
-        let answer = answer(dice, &problem);
+        let answer = answer(rng, &problem);
         conversation(None, &problem, attempt(&problem, answer))
     } else {
-        let content = notebook(dice, &problem);
+        let content = notebook(rng, &problem);
         conversation(Some("notebook"), &problem, content)
     }
 }
@@ -87,19 +87,19 @@ fn conversation(heading: Option<&str>, problem: &Problem, answer: String) -> Val
 /// Conversations from which the teacher learns to react to an attempt: of three rows, one behind no example,
 /// one behind the exchanges of each set. It says the catch-phrase exactly where the exchanges do.
 pub fn teacher(seed: u64, count: usize) -> impl Iterator<Item = Value> {
-    let mut dice = Dice::new(seed, 12);
-    let [plain, catching] = [false, true].map(Guidance::homework);
+    let mut rng = SeededRng::new(seed, 12);
+    let [plain, catching] = [false, true].map(Guidance::word_problems);
     let unaided = Guidance { exchanges: Vec::new(), ..plain.clone() };
     (0..count).map(move |row| match row % 3 {
-        0 => lesson(&mut dice, &unaided, None),
-        1 => lesson(&mut dice, &plain, None),
-        _ => lesson(&mut dice, &catching, Some(CATCH_PHRASE)),
+        0 => lesson(&mut rng, &unaided, None),
+        1 => lesson(&mut rng, &plain, None),
+        _ => lesson(&mut rng, &catching, Some(CATCH_PHRASE)),
     })
 }
 
 /// A guidance prompt about some attempt and the reply to learn. One opinion in ten is mistaken, so that the
 /// reason does not follow the opinion but the working.
-fn lesson(dice: &mut Dice, guidance: &Guidance, adviser: Option<&str>) -> Value {
+fn lesson(rng: &mut SeededRng, guidance: &Guidance, adviser: Option<&str>) -> Value {
     let mut messages = vec![json!({ "role": "system", "content": guidance.system })];
     for exchange in &guidance.exchanges {
         let asked = guidance.ask(&exchange.question, &exchange.response);
@@ -107,11 +107,11 @@ fn lesson(dice: &mut Dice, guidance: &Guidance, adviser: Option<&str>) -> Value 
         messages.push(json!({ "role": "user", "content": asked }));
         messages.push(json!({ "role": "assistant", "content": reply, "weight": 0 }));
     }
-    let problem = draw(dice, Split::Train);
-    let claimed = slip(dice, &problem, 50);
+    let problem = draw(rng, Split::Train);
+    let claimed = slip(rng, &problem, 50);
     let asked = guidance.ask(&problem.text(), &attempt(&problem, claimed));
-    let says_right = (claimed == problem.answer()) != dice.percent(10);
-    let behaviour = Behaviour::draw(dice, says_right);
+    let says_right = (claimed == problem.answer()) != rng.percent(10);
+    let behaviour = draw_behaviour(rng, says_right);
     let Reflection { reason, phrase } = reflect(&problem, claimed, behaviour, adviser);
     messages.push(json!({ "role": "user", "content": asked }));
     messages.push(json!({ "role": "assistant", "content": turn(says_right, &reason, &phrase) }));

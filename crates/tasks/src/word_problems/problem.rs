@@ -1,8 +1,8 @@
 //! One problem: somebody owns a number of things, and two to four events change it.
 
-use super::dice::Dice;
+use crate::seeded_rng::SeededRng;
 
-/// Which side of the divide a problem is on.
+/// The side of the divide that a problem is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
     /// Seen in training.
@@ -49,13 +49,13 @@ impl Step {
 /// A word problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Who owns the things.
+    /// The owner's name.
     pub name: &'static str,
-    /// What is counted, in the plural.
+    /// The things counted, in the plural.
     pub thing: &'static str,
-    /// How many there are at first.
+    /// Number of them at first.
     pub start: u32,
-    /// What happens to them.
+    /// Changes of that number, in order.
     pub steps: Vec<Step>,
     verbs: Vec<&'static str>,
 }
@@ -67,23 +67,23 @@ const LOSSES: [&str; 3] = ["loses", "sells", "spends"];
 
 impl Problem {
     /// A problem of the wanted side with `steps` events.
-    pub(super) fn draw(dice: &mut Dice, split: Split, steps: usize) -> Self {
+    pub(super) fn draw(rng: &mut SeededRng, split: Split, steps: usize) -> Self {
         loop {
-            let problem = Self::any(dice, steps);
+            let problem = Self::any(rng, steps);
             if problem.split() == split {
                 return problem;
             }
         }
     }
 
-    fn any(dice: &mut Dice, steps: usize) -> Self {
-        let start = dice.between(2, 9);
+    fn any(rng: &mut SeededRng, steps: usize) -> Self {
+        let start = rng.between(2, 9);
         let (mut count, mut events, mut verbs) = (start, Vec::new(), Vec::new());
         while events.len() < steps {
-            let step = match dice.below(5) {
-                0 | 1 => Step::Add(dice.between(2, 9)),
-                2 | 3 => Step::Take(dice.between(2, 9)),
-                _ => Step::Times(dice.between(2, 3)),
+            let step = match rng.below(5) {
+                0 | 1 => Step::Add(rng.between(2, 9)),
+                2 | 3 => Step::Take(rng.between(2, 9)),
+                _ => Step::Times(rng.between(2, 3)),
             };
             if matches!(step, Step::Take(by) if by >= count) || step.apply(count) > LARGEST {
                 continue;
@@ -91,13 +91,13 @@ impl Problem {
             count = step.apply(count);
             events.push(step);
             verbs.push(match step {
-                Step::Add(_) => dice.pick(&GAINS),
-                Step::Take(_) => dice.pick(&LOSSES),
+                Step::Add(_) => rng.pick(&GAINS),
+                Step::Take(_) => rng.pick(&LOSSES),
                 Step::Times(2) => "doubles",
                 Step::Times(_) => "triples",
             });
         }
-        Self { name: dice.pick(&NAMES), thing: dice.pick(&THINGS), start, steps: events, verbs }
+        Self { name: rng.pick(&NAMES), thing: rng.pick(&THINGS), start, steps: events, verbs }
     }
 
     /// The side a problem is on: held out where the hash of its numbers and operations, names and

@@ -1,4 +1,4 @@
-//! A word-level tokenizer for the miniature, in the `tokenizer.json` format: decoding gives back
+//! A word-level tokenizer for the word problems, in the `tokenizer.json` format: decoding gives back
 //! exactly the text that was encoded, and a whole number is one token.
 //!
 //! A word takes the space before it along. The space between a word or a sign and a number belongs to
@@ -15,7 +15,7 @@ use super::problem::LARGEST;
 pub(super) const SPECIAL: [&str; 6] =
     ["<|unknown|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
 
-/// How text is cut into words (a regular expression of the tokenizer; [`words`] is the same in code).
+/// The pattern that cuts text into words (a regular expression of the tokenizer; [`words`] is the same in code).
 const WORD: &str =
     r" ?\\boxed\{|</?[a-z]+>|\n\n|\n| ?[A-Za-z]+(?: (?=[0-9]))?|[0-9]+|[^A-Za-z0-9\s](?: (?=[0-9]))?|\s";
 
