@@ -26,7 +26,6 @@ const TIMINGS: &str = "timings.jsonl";
 
 /// What an evaluation is of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The model as the user named it; not compared.
     pub model: String,

@@ -9,7 +9,6 @@ use crate::methods::Method;
 
 /// One graded answer: one line of `answers/BENCHMARK.METHOD.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AnswerRecord {
     /// Index of the question in its data set.
     pub question: u32,
@@ -66,7 +65,6 @@ impl AnswerRecord {
 
 /// How long a piece of work took: one line of `timings.jsonl`, which two equal evaluations do not share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Timing {
     /// The benchmark.
     pub benchmark: String,

@@ -17,7 +17,7 @@ use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Tok
 use thinktune_method::settings::*;
 use thinktune_method::step::Classroom;
 use thinktune_method::train::{tally::Tally, train};
-use thinktune_model::LocalModel;
+use thinktune_model::{Device, LocalModel, Precision};
 use thinktune_policy::{
     AdamW, Completion, Finish, Generate, GenerateProgress, Message, ModelError, Policy, Prompt, Sampling,
     Score, TokenBatch, TokenScores, Train, UpdateReport,
@@ -95,7 +95,7 @@ fn the_training_stage_gives_the_gradients_of_autograd_however_it_is_cut() {
                 let settings = settings(&reference, &case.settings, 1e-3);
                 train_on(&reference, case, &case.settings, &settings, &mut student);
                 let mut norm = 0.0f64;
-                for (tensor, range) in student.model.params().layout.tensors() {
+                for (tensor, range) in student.model.params().expect("weights").layout.tensors() {
                     let what =
                         format!("{family} {name}, {budget} tokens at a time, gradient of {}", tensor.name);
                     let distance =
@@ -323,7 +323,7 @@ struct Watched {
 
 impl Watched {
     fn load(family: &str, budget: usize) -> Self {
-        let model = LocalModel::load(&model_dir(family)).expect("model");
+        let model = LocalModel::load(&model_dir(family), Device::Cpu, Precision::F32).expect("model");
         Self { model, budget, gradients: Vec::new() }
     }
 }
@@ -348,7 +348,7 @@ impl Train for Watched {
     }
 
     fn update(&mut self, settings: &AdamW) -> Result<UpdateReport, ModelError> {
-        self.gradients = self.model.gradients();
+        self.gradients = self.model.gradients().expect("gradients");
         self.model.update(settings)
     }
 

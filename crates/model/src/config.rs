@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::{CONFIG_FILE, brief, parse_object};
 
+use crate::checkpoint::Dtype;
 use crate::spec::{Family, Llama3Scaling, ModelSpec};
-use crate::weights::Dtype;
 use families::{FAMILIES, FamilyFacts};
 use fields::Fields;
 pub(crate) use fields::{read_config, write_json};

@@ -2,53 +2,59 @@
 
 use std::sync::Arc;
 
-use thinktune_kernels::gemm::{Scratch, Threads};
+use thinktune_compute::Backend;
 use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Sampling, TokenBatch, TokenScores};
 
 use crate::ModelSpec;
-use crate::decoder::{Decoder, RopeTable, Weights};
-use crate::generate::{self, Preamble};
+use crate::decoder::head::HeadSpace;
+use crate::decoder::{Context, Decoder, Keep, Rope, Trail, Weights, Workspace};
+use crate::error::of_device;
 use crate::memory::{MachineMemory, Recompute};
-use crate::train::{Forwarded, Keep};
+use crate::rows;
+use crate::scheduler::generate;
+use crate::scheduler::prefixes::PrefixStore;
+use crate::trainer;
 
-/// Weights ready for the kernels, with what lasts from call to call as long as they stay.
-pub(crate) struct Engine {
-    pub(crate) weights: Arc<Weights>,
-    rope: RopeTable,
-    preamble: Option<Preamble>,
+/// Weights on a device, with what lasts from call to call as long as they stay.
+pub(crate) struct Engine<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) weights: Arc<Weights<B>>,
+    pub(crate) rope: Rope<B>,
+    /// Prefilled beginnings of prompts.
+    pub(crate) prefixes: PrefixStore<B>,
     pub(crate) memory: MachineMemory,
 }
 
-impl Engine {
-    pub(crate) fn new(weights: Arc<Weights>) -> Self {
-        let rope = RopeTable::new(&weights.spec);
-        Self { weights, rope, preamble: None, memory: MachineMemory::detect() }
+impl<B: Backend> Engine<B> {
+    pub(crate) fn new(backend: B, weights: Arc<Weights<B>>) -> Self {
+        let (rope, memory) = (Rope::new(&weights.spec), MachineMemory::detect());
+        // a thirty-second of the memory for prompts that may come again
+        let prefixes = PrefixStore::new(memory.kv_tokens(&weights.spec, 32));
+        Self { backend, weights, rope, prefixes, memory }
     }
 
     pub(crate) fn spec(&self) -> &ModelSpec {
         &self.weights.spec
     }
 
-    pub(crate) fn decoder(&self) -> Decoder<'_> {
-        Decoder { weights: &self.weights, rope: &self.rope, threads: Threads::All }
+    pub(crate) fn decoder(&self) -> Decoder<'_, B> {
+        Decoder { backend: &self.backend, weights: &self.weights, rope: &self.rope }
     }
 
     /// Forgets what depends on the old weights.
     pub(crate) fn weights_changed(&mut self) {
-        self.preamble = None;
+        self.prefixes.clear();
     }
 
     /// Makes the rope table long enough for `positions`.
-    pub(crate) fn reserve(&mut self, positions: usize) {
-        self.rope.reserve(positions);
+    pub(crate) fn reserve(&mut self, positions: usize) -> Result<(), ModelError> {
+        self.rope.reserve(&self.backend, positions).map_err(of_device)
     }
 
     /// Checks a batch and makes the rope table long enough for it.
     pub(crate) fn prepare(&mut self, batch: &TokenBatch) -> Result<(), ModelError> {
-        check_batch(self.spec(), batch)?;
-        let longest = (0..batch.sequences()).map(|sequence| length_with_prefix(batch, sequence)).max();
-        self.rope.reserve(longest.unwrap_or(0));
-        Ok(())
+        rows::check(self.spec(), batch)?;
+        self.reserve(rows::longest(batch))
     }
 
     /// See [`Generate::generate`](thinktune_policy::Generate::generate).
@@ -60,13 +66,9 @@ impl Engine {
     ) -> Result<Vec<Vec<Completion>>, ModelError> {
         generate::check(self.spec(), prompts, sampling)?;
         let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-        self.rope.reserve(self.spec().context.min(longest + sampling.max_tokens));
-        let previous = self.preamble.take();
-        let preamble = generate::shared_preamble(&self.decoder(), prompts, previous);
-        let done =
-            generate::run(&self.decoder(), prompts, preamble.as_ref(), sampling, self.memory, progress);
-        self.preamble = preamble;
-        done
+        self.reserve(self.spec().context.min(longest + sampling.max_tokens))?;
+        let beginning = generate::shared_beginning(self, prompts);
+        generate::run(self, prompts, beginning.as_ref(), sampling, progress)
     }
 
     /// See [`Score::score`](thinktune_policy::Score::score).
@@ -74,10 +76,15 @@ impl Engine {
         self.prepare(batch)?;
         let budget = self.memory.token_budget(self.spec(), self.weights.precision, Recompute::Auto);
         let decoder = self.decoder();
+        let (mut head, mut space) = (HeadSpace::default(), Workspace::default());
+        let mut trail = Trail::new(Keep::Nothing);
         let mut scores = TokenScores::default();
-        for piece in split(batch, budget) {
-            let forwarded = Forwarded::run(&decoder, &piece, Keep::Nothing, &mut Vec::new());
-            let (part, _) = forwarded.score(&decoder, &piece, None)?;
+        for piece in rows::split(batch, budget) {
+            let plan = self.backend.plan(rows::row_layout(&piece));
+            decoder.forward(&piece.tokens, &plan, Context::Packed, &mut trail, &mut space);
+            let predictions = rows::predictions(&piece);
+            let spaces = (&mut head, &mut space);
+            let part = trainer::score(&decoder, trail.output(), (&predictions, &piece), false, spaces)?;
             scores.logprobs.extend(part.logprobs);
             scores.entropies.extend(part.entropies);
         }
@@ -90,92 +97,13 @@ impl Engine {
         batch.push(tokens, []);
         self.prepare(&batch)?;
         let decoder = self.decoder();
-        let forwarded = Forwarded::run(&decoder, &batch, Keep::Nothing, &mut Vec::new());
-        let (mut normed, mut logits) = (Vec::new(), Vec::new());
-        decoder.norm(&self.weights.final_norm, &forwarded.output, &mut normed);
-        decoder.logits(&normed, &mut Scratch::default(), &mut logits);
-        Ok(logits)
+        let (mut trail, mut space) = (Trail::new(Keep::Nothing), Workspace::default());
+        let plan = self.backend.plan(rows::row_layout(&batch));
+        decoder.forward(tokens, &plan, Context::Packed, &mut trail, &mut space);
+        let mut logits = B::Buffer::default();
+        decoder.logits_of_rows(trail.output(), &mut space, &mut logits);
+        let mut out = vec![0.0; self.backend.len(&logits)];
+        self.backend.download(&logits, 0..out.len(), &mut out).map_err(of_device)?;
+        Ok(out)
     }
-}
-
-/// Refuses what would index outside the vocabulary or the rope table.
-fn check_batch(spec: &ModelSpec, batch: &TokenBatch) -> Result<(), ModelError> {
-    if let Some(token) = batch.tokens.iter().find(|&&token| token as usize >= spec.vocab_size) {
-        return Err(ModelError::BadInput(format!(
-            "token id {token} is outside the model's vocabulary of {} ids",
-            spec.vocab_size
-        )));
-    }
-    let past_end = batch.targets.last().is_some_and(|&target| target >= batch.tokens.len());
-    if past_end || batch.targets.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(ModelError::BadInput("targets must be ascending positions of the batch".into()));
-    }
-    for sequence in 0..batch.sequences() {
-        let misplaced = |&prefix: &usize| prefix >= sequence || batch.prefixes[prefix].is_some();
-        if let Some(prefix) = batch.prefixes[sequence].filter(misplaced) {
-            return Err(ModelError::BadInput(format!(
-                "sequence {sequence} continues sequence {prefix}: expected an earlier one that continues none"
-            )));
-        }
-        let length = length_with_prefix(batch, sequence);
-        if length > spec.context {
-            return Err(ModelError::BadInput(format!(
-                "sequence {sequence} has {length} tokens; the model's context is {}",
-                spec.context
-            )));
-        }
-    }
-    if let Some(&target) = batch.targets.iter().find(|&&target| batch.predecessor(target).is_none()) {
-        return Err(ModelError::BadInput(format!(
-            "the first token of sequence {} cannot be scored: nothing precedes it",
-            batch.sequence_of(target)
-        )));
-    }
-    if !(batch.temperature > 0.0 && batch.temperature.is_finite()) {
-        return Err(ModelError::BadInput(format!(
-            "log-probs at temperature {}: expected a positive number",
-            batch.temperature
-        )));
-    }
-    Ok(())
-}
-
-/// Tokens of a sequence and of the prefix it continues.
-fn length_with_prefix(batch: &TokenBatch, sequence: usize) -> usize {
-    let length = |sequence: usize| batch.offsets[sequence + 1] - batch.offsets[sequence];
-    length(sequence) + batch.prefixes[sequence].map_or(0, length)
-}
-
-/// Cuts a batch between sequences into pieces of at most `budget` tokens (or one sequence). A prefix goes
-/// into every piece that continues it.
-fn split(batch: &TokenBatch, budget: usize) -> Vec<TokenBatch> {
-    let rows = |sequence: usize| batch.offsets[sequence]..batch.offsets[sequence + 1];
-    let mut pieces = Vec::new();
-    let mut piece = TokenBatch::new(batch.temperature);
-    // where the prefix last used stands in the piece at hand
-    let mut placed: Option<(usize, usize)> = None;
-    for sequence in 0..batch.sequences() {
-        let at = rows(sequence);
-        if !piece.tokens.is_empty() && piece.tokens.len() + at.len() > budget {
-            pieces.push(std::mem::replace(&mut piece, TokenBatch::new(batch.temperature)));
-            placed = None;
-        }
-        let from = batch.targets.partition_point(|&target| target < at.start);
-        let to = batch.targets.partition_point(|&target| target < at.end);
-        let score = batch.targets[from..to].iter().map(|target| target - at.start);
-        let tokens = &batch.tokens[at.clone()];
-        match batch.prefixes[sequence] {
-            None => placed = Some((sequence, piece.push(tokens, score))),
-            Some(prefix) => {
-                let place = match placed {
-                    Some((found, place)) if found == prefix => place,
-                    _ => piece.push(&batch.tokens[rows(prefix)], []),
-                };
-                placed = Some((prefix, place));
-                piece.push_after(place, tokens, score);
-            }
-        }
-    }
-    pieces.push(piece);
-    pieces
 }

@@ -4,22 +4,21 @@
 //! Tensor letters used throughout: B sequences, T tokens, D model width, H query heads,
 //! K key/value heads, d head width, F feed-forward width, V vocabulary.
 
+pub mod checkpoint;
 pub mod config;
 mod decoder;
 mod engine;
-mod generate;
-pub mod local;
+mod error;
+mod frozen;
 pub mod memory;
 pub mod open;
-pub mod params;
+mod rows;
+mod scheduler;
 pub mod spec;
-mod train;
-pub mod weights;
+mod student;
+mod trainer;
 
-pub use generate::scheduler;
-pub use local::{FrozenModel, LocalModel, init_random};
-pub use open::Device;
-pub use params::Params;
+pub use checkpoint::{Dtype, Params, copy_config, copy_side_files, init_random, load_params, save_params};
+pub use open::{Device, FrozenModel, LocalModel};
 pub use spec::ModelSpec;
-pub use thinktune_kernels::Precision;
-pub use weights::{Dtype, copy_config, copy_side_files, load_params, save_params};
+pub use thinktune_compute::Precision;

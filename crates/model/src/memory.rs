@@ -2,10 +2,10 @@
 
 mod machine;
 
-use thinktune_kernels::Precision;
+use thinktune_compute::Precision;
 
 use crate::ModelSpec;
-use crate::decoder::Activations;
+use crate::decoder::forward::floats_per_token;
 use crate::decoder::head::{chunk_rows, keeps_logits};
 
 /// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
@@ -77,7 +77,7 @@ impl MachineMemory {
 /// Bytes of activations for each token of a training micro-batch: what layers keep, and what one layer needs while
 /// its backward pass runs.
 pub fn activation_bytes_per_token(spec: &ModelSpec, precision: Precision, recompute: bool) -> u64 {
-    let layer = Activations::floats_per_token(spec);
+    let layer = floats_per_token(spec);
     let kept = if recompute { spec.layers * spec.width + layer } else { spec.layers * layer };
     let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
     // the residual stream, its derivative and its norm; SwiGLU's product; a derivative by an input; those by queries,

@@ -5,11 +5,12 @@
 mod common;
 
 use common::{FAMILIES, Reference, assert_close, folder, gradient_distance, key, model_dir, tensors};
-use thinktune_model::{LocalModel, ModelSpec, Precision};
+use thinktune_model::{Device, LocalModel, ModelSpec, Precision};
 use thinktune_policy::{AdamW, Generate, Prompt, Sampling, Score, Train};
 
 fn load(family: &str) -> LocalModel {
-    LocalModel::load(&model_dir(family)).unwrap_or_else(|e| panic!("{family}: {e}"))
+    LocalModel::load(&model_dir(family), Device::Cpu, Precision::F32)
+        .unwrap_or_else(|e| panic!("{family}: {e}"))
 }
 
 #[test]
@@ -52,7 +53,8 @@ fn gradients_agree() {
             model.backward(&case.d_logprobs).expect("backward");
             let want = tensors(family, &format!("grad.{name}."));
             let (mut norm, mut element) = (0.0f64, 0.0f64);
-            let (gradient, layout) = (model.gradients(), &model.params().layout);
+            let (gradient, layout) =
+                (model.gradients().expect("gradients"), &model.params().expect("weights").layout);
             assert_eq!(layout.tensors().len(), want.len(), "{family}: number of tensors");
             for (tensor, range) in layout.tensors() {
                 let what = format!("{family} {name} gradient of {}", tensor.name);
@@ -78,9 +80,9 @@ fn bf16_is_f32_but_for_its_rounding() {
         let scores = Train::forward(&mut model, &batch).expect("forward");
         assert_close(&format!("{family} bf16 log-probs"), &scores.logprobs, &case.logprobs, 2e-1);
         model.backward(&case.d_logprobs).expect("backward");
-        let (gradient, want) = (model.gradients(), tensors(family, "grad.grpo."));
+        let (gradient, want) = (model.gradients().expect("gradients"), tensors(family, "grad.grpo."));
         let mut norm = 0.0f64;
-        for (tensor, range) in model.params().layout.tensors() {
+        for (tensor, range) in model.params().expect("weights").layout.tensors() {
             let what = format!("{family} bf16 gradient of {}", tensor.name);
             let distance = gradient_distance(&what, &gradient[range.clone()], &want[&tensor.name]);
             assert!(distance.norm > 0.0 && distance.norm <= 1e-1, "{what}: {distance:?}");
@@ -155,9 +157,12 @@ fn both_spellings_of_the_configuration_mean_the_same() {
 fn every_part_of_a_family_matters() {
     let shift = |family: &str, change: &dyn Fn(&mut thinktune_model::Params)| {
         let reference = Reference::of(family);
-        let mut params = load(family).params().clone();
+        let mut params = load(family).params().expect("weights").clone();
         change(&mut params);
-        let got = LocalModel::new(params).logits(&reference.sequences[4].tokens).expect("logits");
+        let got = LocalModel::new(params, Device::Cpu, Precision::F32)
+            .expect("model")
+            .logits(&reference.sequences[4].tokens)
+            .expect("logits");
         common::max_diff(family, &got, &tensors(family, "logits.")["4"])
     };
     let zero = |part: &'static str| {

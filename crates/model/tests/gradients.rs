@@ -8,7 +8,7 @@ mod models;
 use common::{FAMILIES, Reference, assert_same_bits, gradient_distance};
 use models::{MODELS, derivative, load, prompts, threads, train_once, training_batch};
 use thinktune_model::memory::Recompute;
-use thinktune_model::{LocalModel, Params, Precision};
+use thinktune_model::{Device, LocalModel, Params, Precision};
 use thinktune_policy::{Score, TokenBatch, Train};
 
 /// Sums reordered before they are rounded to bf16 differ by its rounding, not by that of f32.
@@ -19,7 +19,7 @@ fn tolerance(model: &LocalModel) -> f64 {
 /// Compares gradients tensor by tensor; returns the largest relative distance.
 fn assert_gradients_close(name: &str, model: &LocalModel, got: &[f32], want: &[f32]) -> f64 {
     let mut worst = 0.0f64;
-    for (tensor, range) in model.params().layout.tensors() {
+    for (tensor, range) in model.params().expect("weights").layout.tensors() {
         let what = format!("{name}: gradient of {}", tensor.name);
         let distance = gradient_distance(&what, &got[range.clone()], &want[range.clone()]);
         assert!(distance.norm <= tolerance(model), "{what}: {distance:?}");
@@ -36,7 +36,7 @@ fn micro_batches_add_up_to_the_same_gradient() {
         let derivative = derivative(batch.targets.len());
         let scores = Train::forward(&mut model, &batch).expect("forward");
         model.backward(&derivative).expect("backward");
-        let whole = model.gradients();
+        let whole = model.gradients().expect("gradients");
         let mut model = load(name);
         let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
         for row in 0..batch.sequences() {
@@ -51,7 +51,7 @@ fn micro_batches_add_up_to_the_same_gradient() {
         }
         assert_same_bits(&format!("{name}: log-probs of micro-batches"), &logprobs, &scores.logprobs);
         assert_same_bits(&format!("{name}: entropies of micro-batches"), &entropies, &scores.entropies);
-        let gradient = model.gradients();
+        let gradient = model.gradients().expect("gradients");
         let worst = assert_gradients_close(name, &model, &gradient, &whole);
         println!("measured {name}: gradient of micro-batches {worst:.2e} (relative)");
         assert_same_bits(&format!("{name}: gradient of micro-batches"), &gradient, &whole);
@@ -66,18 +66,18 @@ fn a_derivative_of_zero_contributes_nothing() {
         let targets = batch.targets.len();
         Train::forward(&mut model, &batch).expect("forward");
         model.backward(&vec![0.0; targets]).expect("backward");
-        assert!(model.gradients().iter().all(|g| *g == 0.0), "{name}");
+        assert!(model.gradients().expect("gradients").iter().all(|g| *g == 0.0), "{name}");
         let mut derivative = derivative(targets);
         derivative[targets / 2..].fill(0.0);
         Train::forward(&mut model, &batch).expect("forward");
         model.backward(&derivative).expect("backward");
-        let masked = model.gradients();
+        let masked = model.gradients().expect("gradients");
         let mut model = load(name);
         let mut fewer = batch.clone();
         fewer.targets.truncate(targets / 2);
         Train::forward(&mut model, &fewer).expect("forward");
         model.backward(&derivative[..targets / 2]).expect("backward");
-        let gradient = model.gradients();
+        let gradient = model.gradients().expect("gradients");
         assert_gradients_close(name, &model, &masked, &gradient);
     }
 }
@@ -132,7 +132,7 @@ fn a_prompt_computed_once_for_its_group_changes_no_log_prob_and_no_gradient() {
             let trained = Train::forward(&mut model, batch).expect("forward");
             assert_same_bits(&format!("{name}: score and forward"), &scored.logprobs, &trained.logprobs);
             model.backward(&derivative).expect("backward");
-            let gradient = model.gradients();
+            let gradient = model.gradients().expect("gradients");
             model = load(name);
             (trained, gradient)
         };
@@ -179,7 +179,11 @@ fn shared_prompts_can_be_cut_between_groups_and_change_with_nothing() {
             model.backward(&derivative[done..next]).expect("backward");
             done = next;
         }
-        assert_same_bits(&format!("{name}: gradient group by group"), &model.gradients(), &gradient);
+        assert_same_bits(
+            &format!("{name}: gradient group by group"),
+            &model.gradients().expect("gradients"),
+            &gradient,
+        );
     }
 }
 
@@ -216,10 +220,10 @@ struct Slope {
 impl Slope {
     fn of(params: Params, batch: TokenBatch) -> Self {
         let derivative = derivative(batch.targets.len());
-        let mut model = LocalModel::new(params.clone());
+        let mut model = LocalModel::new(params.clone(), Device::Cpu, Precision::F32).expect("model");
         Train::forward(&mut model, &batch).expect("forward");
         model.backward(&derivative).expect("backward");
-        let gradient = model.gradients();
+        let gradient = model.gradients().expect("gradients");
         for (tensor, range) in params.layout.tensors() {
             assert!(gradient[range.clone()].iter().any(|g| *g != 0.0), "{} matters to the loss", tensor.name);
         }
@@ -229,7 +233,10 @@ impl Slope {
     fn loss(&self, direction: &[(usize, f32)], step: f32) -> f64 {
         let mut params = self.params.clone();
         direction.iter().for_each(|(index, by)| params.data[*index] += step * by);
-        let scores = LocalModel::new(params).score(&self.batch).expect("score");
+        let scores = LocalModel::new(params, Device::Cpu, Precision::F32)
+            .expect("model")
+            .score(&self.batch)
+            .expect("score");
         let terms = scores.logprobs.iter().zip(&self.derivative);
         terms.map(|(l, d)| f64::from(*l) * f64::from(*d)).sum()
     }
@@ -249,7 +256,8 @@ impl Slope {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for family in FAMILIES {
-        let slope = Slope::of(load(family).params().clone(), Reference::of(family).part(2..4, 0.9));
+        let slope =
+            Slope::of(load(family).params().expect("weights").clone(), Reference::of(family).part(2..4, 0.9));
         let mut worst = 0.0f64;
         for (tensor, range) in slope.params.layout.tensors() {
             let size = |index: &usize| slope.gradient[*index].abs();
@@ -267,7 +275,7 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn gradients_of_whole_tensors_are_those_of_finite_differences() {
     let model = load("wide");
-    let slope = Slope::of(model.params().clone(), training_batch(&model));
+    let slope = Slope::of(model.params().expect("weights").clone(), training_batch(&model));
     let mut worst = 0.0f64;
     for (tensor, range) in slope.params.layout.tensors() {
         let norm = slope.gradient[range.clone()].iter().map(|g| g * g).sum::<f32>().sqrt();

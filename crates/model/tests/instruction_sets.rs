@@ -25,7 +25,7 @@ fn instruction_sets_change_no_bit() {
         lines[1..].to_vec()
     };
     let portable = run("portable");
-    for isa in thinktune_kernels::Isa::available() {
+    for isa in thinktune_cpu::Isa::available() {
         assert_eq!(run(isa.name()), portable, "{} and portable", isa.name());
     }
 }
@@ -34,7 +34,7 @@ fn instruction_sets_change_no_bit() {
 #[test]
 #[ignore = "a part of `instruction_sets_change_no_bit`"]
 fn print_what_a_run_comes_to() {
-    println!("{MARK}{}", thinktune_kernels::isa().name());
+    println!("{MARK}{}", thinktune_cpu::isa().name());
     for name in MODELS {
         let mut model = load(name);
         let batch = training_batch(&model);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{key, model_dir};
-use thinktune_model::LocalModel;
+use thinktune_model::{Device, LocalModel, Precision};
 use thinktune_policy::{
     Completion, Finish, Generate, Prompt, SampleKey, Sampling, Stream, TokenBatch, Train,
 };
@@ -11,15 +11,15 @@ use thinktune_policy::{
 const PROMPT: [u32; 6] = [7, 30, 12, 55, 3, 41];
 
 fn model() -> LocalModel {
-    LocalModel::load(&model_dir("qwen3")).expect("model")
+    LocalModel::load(&model_dir("qwen3"), Device::Cpu, Precision::F32).expect("model")
 }
 
 /// A model of which every next token is equally likely.
 fn indifferent() -> LocalModel {
-    let mut params = model().params().clone();
+    let mut params = model().params().expect("weights").clone();
     let head = params.layout.range("lm_head.weight").expect("untied head");
     params.data[head].fill(0.0);
-    LocalModel::new(params)
+    LocalModel::new(params, Device::Cpu, Precision::F32).expect("model")
 }
 
 fn prompt(tokens: &[u32], keys: Vec<SampleKey>) -> Vec<Prompt> {

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use common::key;
 use models::{LARGE, generate, large, load, prompts, threads};
 use thinktune_model::LocalModel;
-use thinktune_model::scheduler::Scheduler;
 use thinktune_policy::{
     Alternatives, BatchEvent, BatchRequest, Batcher, Completion, Finish, ModelError, Prompt, Sampling, Score,
     Ticket, TokenBatch,
@@ -58,11 +57,11 @@ impl Told {
 
 type Heard = BTreeMap<Ticket, Told>;
 
-fn step(scheduler: &mut Scheduler, heard: &mut Heard) {
+fn step(scheduler: &mut dyn Batcher, heard: &mut Heard) {
     scheduler.step(&mut |ticket, event| heard.entry(ticket).or_default().hear(event));
 }
 
-fn finish(scheduler: &mut Scheduler, heard: &mut Heard) {
+fn finish(scheduler: &mut dyn Batcher, heard: &mut Heard) {
     while !scheduler.is_idle() {
         step(scheduler, heard);
     }
@@ -106,15 +105,15 @@ fn requests_that_join_while_others_run_equal_those_alone() {
         let requests = requests(&model);
         let expected: Vec<_> = requests.iter().map(|request| alone(&mut model, request)).collect();
         for count in [1, 3] {
-            let frozen = model.frozen();
+            let frozen = model.frozen().expect("frozen");
             let found = threads(count, || {
                 let (mut scheduler, mut heard, mut tickets) =
-                    (Scheduler::new(frozen), Heard::new(), Vec::new());
+                    (frozen.into_batcher(), Heard::new(), Vec::new());
                 for (index, request) in requests.iter().enumerate() {
                     tickets.push(scheduler.submit(request.clone()).unwrap());
-                    (0..index % 4).for_each(|_| step(&mut scheduler, &mut heard));
+                    (0..index % 4).for_each(|_| step(&mut *scheduler, &mut heard));
                 }
-                finish(&mut scheduler, &mut heard);
+                finish(&mut *scheduler, &mut heard);
                 tickets.iter().map(|ticket| heard[ticket].completions()).collect::<Vec<_>>()
             });
             assert!(found == expected, "{name}, {count} threads");
@@ -127,12 +126,12 @@ fn neighbours_that_leave_change_nothing() {
     let mut model = load("wide");
     let requests = requests(&model);
     let expected: Vec<_> = requests.iter().map(|request| alone(&mut model, request)).collect();
-    let (mut scheduler, mut heard) = (Scheduler::new(model.frozen()), Heard::new());
+    let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
     let tickets: Vec<Ticket> =
         requests.iter().map(|request| scheduler.submit(request.clone()).unwrap()).collect();
     scheduler.cancel(tickets[9]);
     for (index, ticket) in tickets.iter().enumerate() {
-        step(&mut scheduler, &mut heard);
+        step(&mut *scheduler, &mut heard);
         if index % 3 == 0 {
             scheduler.cancel(*ticket);
         }
@@ -140,7 +139,7 @@ fn neighbours_that_leave_change_nothing() {
     let running = scheduler.running();
     scheduler.cancel_sample(tickets[4], 1);
     assert!(scheduler.running() < running, "its place is free at once");
-    finish(&mut scheduler, &mut heard);
+    finish(&mut *scheduler, &mut heard);
     assert_eq!(scheduler.running(), 0);
     for index in [1, 2, 5, 7, 8] {
         assert_eq!(heard[&tickets[index]].completions(), expected[index], "{index}");
@@ -158,14 +157,14 @@ fn a_prompt_that_begins_like_an_earlier_one_gives_the_same_bits() {
     let vocab = model.spec().vocab_size as u32;
     let long: Vec<u32> = (0..330).map(|i| (i * i * 7 + 3) % vocab).collect();
     let lengths = [300, 330, 299, 17, 330, 150];
-    let (mut scheduler, mut heard) = (Scheduler::new(model.frozen()), Heard::new());
+    let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
     for (index, length) in lengths.into_iter().enumerate() {
         let mut tokens = long[..length].to_vec();
         tokens[length - 1] = index as u32;
         let prompt = Prompt { tokens: tokens.into(), keys: vec![key(index as u32, 0), key(index as u32, 1)] };
         let request = request(&prompt, index);
         let ticket = scheduler.submit(request.clone()).unwrap();
-        finish(&mut scheduler, &mut heard);
+        finish(&mut *scheduler, &mut heard);
         assert_eq!(heard[&ticket].completions(), alone(&mut model, &request), "{length}");
     }
 }
@@ -174,7 +173,7 @@ fn a_prompt_that_begins_like_an_earlier_one_gives_the_same_bits() {
 fn scores_of_a_prompt_equal_those_of_score() {
     for name in ["llama", "wide bf16", LARGE] {
         let mut model = load(name);
-        let (mut scheduler, mut heard) = (Scheduler::new(model.frozen()), Heard::new());
+        let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
         for prompt in prompts(&model, 1) {
             for max_tokens in [0, 2] {
                 let sampling = Sampling::plain(1, max_tokens, vec![]);
@@ -182,7 +181,7 @@ fn scores_of_a_prompt_equal_those_of_score() {
                 let request =
                     BatchRequest { prompt: tokens, keys, sampling, top: Some(4), score_prompt: true };
                 let ticket = scheduler.submit(request).unwrap();
-                finish(&mut scheduler, &mut heard);
+                finish(&mut *scheduler, &mut heard);
                 let told = &heard[&ticket];
                 let scores = told.prompt.as_ref().expect("scores");
                 let mut batch = TokenBatch::new(1.0);
@@ -216,13 +215,13 @@ fn alternatives_are_the_models_own_whatever_the_temperature() {
     let mut told = Vec::new();
     for temperature in [1.0, 0.3] {
         let mut model = load("wide");
-        let (mut scheduler, mut heard) = (Scheduler::new(model.frozen()), Heard::new());
+        let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
         let prompt = &prompts(&model, 1)[1];
         let mut request = request(prompt, 0);
         request.sampling.temperature = temperature;
         request.sampling.max_tokens = 1;
         let ticket = scheduler.submit(request).unwrap();
-        finish(&mut scheduler, &mut heard);
+        finish(&mut *scheduler, &mut heard);
         let Sample { logprobs, alternatives, .. } = &heard[&ticket].samples[&0];
         let alternatives = alternatives[0].clone().expect("asked for");
         assert_eq!(logprobs[0] == alternatives.logprob, temperature == 1.0);
@@ -235,23 +234,23 @@ fn alternatives_are_the_models_own_whatever_the_temperature() {
 fn requests_that_cannot_be_run_are_refused_and_the_others_go_on() {
     let mut model = load("llama");
     let context = model.spec().context;
-    let mut scheduler = Scheduler::new(model.frozen());
+    let mut scheduler = model.frozen().expect("frozen").into_batcher();
     let good = request(&prompts(&model, 1)[1], 0);
-    let refused = |scheduler: &mut Scheduler, change: &dyn Fn(&mut BatchRequest)| {
+    let refused = |scheduler: &mut dyn Batcher, change: &dyn Fn(&mut BatchRequest)| {
         let mut request = good.clone();
         change(&mut request);
         assert!(matches!(scheduler.submit(request), Err(ModelError::BadInput(_))));
     };
-    refused(&mut scheduler, &|request| request.prompt = vec![].into());
-    refused(&mut scheduler, &|request| request.prompt = vec![1; context].into());
-    refused(&mut scheduler, &|request| request.prompt = vec![u32::MAX].into());
-    refused(&mut scheduler, &|request| request.sampling.max_tokens = 0);
-    refused(&mut scheduler, &|request| request.sampling.temperature = f32::NAN);
+    refused(&mut *scheduler, &|request| request.prompt = vec![].into());
+    refused(&mut *scheduler, &|request| request.prompt = vec![1; context].into());
+    refused(&mut *scheduler, &|request| request.prompt = vec![u32::MAX].into());
+    refused(&mut *scheduler, &|request| request.sampling.max_tokens = 0);
+    refused(&mut *scheduler, &|request| request.sampling.temperature = f32::NAN);
     assert!(scheduler.is_idle());
     let mut whole = good.clone();
     (whole.prompt, whole.score_prompt, whole.sampling.max_tokens) = (vec![1; context].into(), true, 0);
     scheduler.submit(whole).expect("a prompt that fills the context can be scored");
     let (ticket, mut heard) = (scheduler.submit(good.clone()).unwrap(), Heard::new());
-    finish(&mut scheduler, &mut heard);
+    finish(&mut *scheduler, &mut heard);
     assert_eq!(heard[&ticket].completions(), alone(&mut model, &good));
 }

@@ -3,7 +3,7 @@
 
 use thinktune_model::memory::Recompute;
 use thinktune_model::spec::Family;
-use thinktune_model::{LocalModel, ModelSpec, init_random};
+use thinktune_model::{Device, LocalModel, ModelSpec, Precision, init_random};
 use thinktune_policy::{Score, TokenBatch, Train};
 
 /// A prompt and its responses.
@@ -29,7 +29,7 @@ fn model() -> LocalModel {
     };
     let mut params = init_random(spec, 3);
     params.data.iter_mut().for_each(|weight| *weight *= 6.0);
-    LocalModel::new(params)
+    LocalModel::new(params, Device::Cpu, Precision::F32).expect("model")
 }
 
 fn groups() -> Vec<Group> {
@@ -76,7 +76,7 @@ fn gradient(model: &mut LocalModel, batches: &[TokenBatch]) -> Vec<f32> {
         model.backward(now).unwrap();
         rest = later;
     }
-    model.gradients()
+    model.gradients().expect("gradients")
 }
 
 #[test]

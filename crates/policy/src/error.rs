@@ -33,6 +33,9 @@ pub enum ModelError {
         /// Where.
         detail: String,
     },
+    /// A device failed: no memory, a lost connection to it.
+    #[error("{0}")]
+    Device(String),
     /// A model could not be downloaded.
     #[error("{0}")]
     Download(String),

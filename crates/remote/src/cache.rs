@@ -1,19 +1,18 @@
 //! Replies on disk, one line each: what was asked (as a digest) and what came back.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thinktune_method::help::teacher::Reply;
+use thinktune_runlog::{JsonLog, RunError};
 
 /// The replies of a run so far, and the file that gains each new one.
 pub(crate) struct Cache {
     known: BTreeMap<String, Kept>,
-    file: File,
+    log: JsonLog,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,23 +31,14 @@ enum Kept {
 }
 
 impl Cache {
-    /// Reads what there is. Lines that a killed process left torn are passed over.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let known = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        let known = known.map(|line| (line.request, line.reply)).collect();
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        if bytes.last().is_some_and(|last| *last != b'\n') {
-            file.write_all(b"\n")?;
-        }
-        Ok(Self { known, file })
+    /// Reads the replies that a file holds. Lines that cannot be read are passed over: they are asked for again.
+    pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
+        let (log, lines) = JsonLog::resume_readable::<Line>(path.into())?;
+        let known = lines.into_iter().map(|line| (line.request, line.reply)).collect();
+        Ok(Self { known, log })
     }
 
-    /// What names a request: a digest of where it goes and all it says.
+    /// The name of a request: a digest of where it goes and all it says.
     pub(crate) fn name(endpoint: &str, body: &Value) -> String {
         let digest = Sha256::digest(format!("{endpoint}\n{body}").as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -63,7 +53,7 @@ impl Cache {
     }
 
     /// Keeps a reply; none that is missing.
-    pub(crate) fn put(&mut self, name: &str, reply: &Reply) -> io::Result<()> {
+    pub(crate) fn put(&mut self, name: &str, reply: &Reply) -> Result<(), RunError> {
         let reply = match reply.clone() {
             Reply::Ended { text, tokens } => Kept::Ended { text, tokens },
             Reply::Truncated { text, tokens } => Kept::Truncated { text, tokens },
@@ -71,10 +61,7 @@ impl Cache {
             Reply::Missing(_) => return Ok(()),
         };
         let line = Line { request: name.to_owned(), reply };
-        let mut text = serde_json::to_string(&line)?;
-        text.push('\n');
-        // in one call, so that a killed process leaves a whole line or a torn last one
-        self.file.write_all(text.as_bytes())?;
+        self.log.append(&line)?;
         self.known.insert(line.request, line.reply);
         Ok(())
     }
@@ -82,6 +69,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use thinktune_method::help::teacher::NoReply;
 

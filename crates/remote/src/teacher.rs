@@ -1,7 +1,6 @@
 //! The teacher: requests side by side, replies in order.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -11,6 +10,7 @@ use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{NoReply, Reply, Request, Teacher};
 use thinktune_method::settings::RlSettings;
 use thinktune_policy::{GenerateProgress, SampleKey, Tokenizer};
+use thinktune_runlog::RunError;
 
 use crate::cache::Cache;
 use crate::client::Client;
@@ -30,7 +30,6 @@ pub struct RemoteTeacher {
     /// Where prompts are made here.
     tokenizer: Option<Box<dyn Tokenizer>>,
     cache: Cache,
-    cache_path: PathBuf,
 }
 
 /// A request not in the cache.
@@ -63,9 +62,8 @@ impl RemoteTeacher {
             max_prompt_tokens: guidance.max_teacher_prompt_tokens,
         };
         let client = Client::new(&remote, key, drawing.clone());
-        let cache_path = cache.to_owned();
-        let cache = Cache::open(cache).map_err(|source| in_file(&cache_path, source))?;
-        Ok(Self { settings: remote, client, prompts, drawing, tokenizer, cache, cache_path })
+        let cache = Cache::open(cache)?;
+        Ok(Self { settings: remote, client, prompts, drawing, tokenizer, cache })
     }
 
     /// The body that asks for a request; none where its prompt is known to be too long.
@@ -121,7 +119,7 @@ impl Teacher for RemoteTeacher {
             progress(so_far);
             Ok(())
         });
-        asked.map_err(|source| in_file(&self.cache_path, source))?;
+        asked?;
         for (index, reply) in new {
             replies[index] = Some(reply);
         }
@@ -135,8 +133,8 @@ fn ask(
     client: &Client,
     concurrency: usize,
     open: &[Open],
-    heard: &mut dyn FnMut(&Open, Reply) -> io::Result<()>,
-) -> io::Result<()> {
+    heard: &mut dyn FnMut(&Open, Reply) -> Result<(), RunError>,
+) -> Result<(), RunError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let hopeless = HOPELESS.max(concurrency);
     let (sender, receiver) = mpsc::channel();
@@ -169,8 +167,4 @@ fn ask(
         drop(sender);
         receiver.iter().try_for_each(|(request, reply)| heard(request, reply))
     })
-}
-
-fn in_file(path: &Path, source: io::Error) -> MethodError {
-    MethodError::Io { path: path.to_owned(), source }
 }

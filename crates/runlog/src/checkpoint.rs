@@ -73,7 +73,6 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Checkpoint>, RunError> {
 
 /// What a checkpoint folder must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     format: u32,
     /// Steps done.
@@ -84,7 +83,6 @@ pub(crate) struct Manifest {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct FileEntry {
     bytes: u64,
     sha256: String,

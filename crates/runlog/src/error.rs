@@ -57,6 +57,20 @@ pub enum RunError {
         /// Hash of the present files.
         expected: String,
     },
+    /// The folder belongs to a run that a program with other settings and records began.
+    #[error(
+        "{} was begun by thinktune {found}, whose runs thinktune {expected} reads but does not continue; \
+         finish the run with thinktune {found}, or choose another `out`",
+        path.display()
+    )]
+    OtherVersion {
+        /// The run folder.
+        path: PathBuf,
+        /// Version that began the run.
+        found: String,
+        /// Version of this program.
+        expected: String,
+    },
     /// Another process writes to the folder.
     #[error("{} is in use by another process; wait until it ends, or choose another `out`", .0.display())]
     Locked(PathBuf),

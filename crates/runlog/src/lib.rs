@@ -33,7 +33,7 @@ pub use checkpoint::Checkpoint;
 pub use error::RunError;
 pub use files::write_atomic;
 pub use folder::{FolderLock, Opened, RunFolder, RunIdentity};
-pub use jsonl::{JsonLines, JsonLog};
+pub use jsonl::{JsonLines, JsonLog, RECORD_VERSION};
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
     checkpoints, latest_checkpoint, read_config, read_evaluations, read_metrics, read_provenance,

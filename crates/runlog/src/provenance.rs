@@ -7,14 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::RunError;
 use crate::files::{files_below, hash_file, hex};
+use crate::{RECORD_VERSION, RunError};
 
 /// Facts about a run, written once when it begins. Not part of what two equal runs share byte for byte.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of the program.
     pub version: String,
+    /// Version of the records it writes ([`RECORD_VERSION`]). A run is continued by a program of the same one only.
+    #[serde(default = "first")]
+    pub record_version: u32,
     /// SHA-256 of the resolved configuration.
     pub config_sha256: String,
     /// SHA-256 of each input by name (`model`, `data`, ...); a changed one is refused on resume.
@@ -28,8 +31,14 @@ impl Provenance {
     pub fn now(version: &str, config: &str, inputs: BTreeMap<String, String>) -> Self {
         let created_unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let config_sha256 = sha256_hex(config.as_bytes());
-        Self { version: version.into(), config_sha256, inputs, created_unix_seconds }
+        let record_version = RECORD_VERSION;
+        Self { version: version.into(), record_version, config_sha256, inputs, created_unix_seconds }
     }
+}
+
+/// Version of the records of a program that did not name it.
+fn first() -> u32 {
+    1
 }
 
 /// SHA-256 of bytes, in hexadecimal.

@@ -14,6 +14,12 @@ use crate::{RunError, jsonl};
 const ASIDE: &str = ".damaged";
 
 pub(crate) fn check_identity(dir: &Path, identity: &RunIdentity<'_>) -> Result<(), RunError> {
+    let begun = crate::read_provenance(dir)?;
+    let now = identity.provenance;
+    if begun.record_version != now.record_version {
+        let (found, expected) = (begun.version, now.version.clone());
+        return Err(RunError::OtherVersion { path: dir.to_path_buf(), found, expected });
+    }
     let path = dir.join(CONFIG);
     let parse = |text: &str| {
         let table: toml::Table =
@@ -38,7 +44,6 @@ pub(crate) fn check_identity(dir: &Path, identity: &RunIdentity<'_>) -> Result<(
     if !differences.is_empty() {
         return Err(RunError::OtherConfig { path: dir.to_path_buf(), differences });
     }
-    let begun = crate::read_provenance(dir)?;
     for (what, expected) in &identity.provenance.inputs {
         if let Some(found) = begun.inputs.get(what).filter(|found| *found != expected) {
             let (what, found, expected) = (what.clone(), found.clone(), expected.clone());

@@ -53,7 +53,12 @@ fn code(error: &anyhow::Error) -> u8 {
             || matches!(cause.downcast_ref(), Some(EvalError::Setting(_) | EvalError::OtherEvaluation { .. }))
             || matches!(
                 cause.downcast_ref(),
-                Some(RunError::OtherConfig { .. } | RunError::NotARunFolder(_) | RunError::OtherInput { .. })
+                Some(
+                    RunError::OtherConfig { .. }
+                        | RunError::OtherVersion { .. }
+                        | RunError::NotARunFolder(_)
+                        | RunError::OtherInput { .. }
+                )
             )
     });
     if usage { 2 } else { 1 }

@@ -58,9 +58,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Refuses kernels that were asked for and that this machine cannot run.
 fn check_isa() -> Result<(), UsageError> {
-    thinktune_kernels::forced().map(drop).map_err(|wanted| {
-        let names: Vec<&str> = thinktune_kernels::Isa::available().iter().map(|isa| isa.name()).collect();
-        let (variable, names) = (thinktune_kernels::ISA_VARIABLE, names.join(", "));
+    thinktune_cpu::forced().map(drop).map_err(|wanted| {
+        let names: Vec<&str> = thinktune_cpu::Isa::available().iter().map(|isa| isa.name()).collect();
+        let (variable, names) = (thinktune_cpu::ISA_VARIABLE, names.join(", "));
         UsageError(format!("{variable}={wanted}: expected one of what this machine has, {names}, or nothing"))
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thinktune_method::run::RunEnd;
-use thinktune_model::{Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random, save_params};
+use thinktune_model::{Device, Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
 use thinktune_policy::ModelError;
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
 use thinktune_text::ChatTokenizer;
@@ -78,9 +78,10 @@ impl Student {
 
     fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
         Ok(match plan.init {
-            Init::Pretrained => LocalModel::load(&self.dir)?.with_precision(plan.precision),
+            Init::Pretrained => LocalModel::load(&self.dir, Device::Auto, plan.precision)?,
             Init::Random => {
-                LocalModel::new(init_random(self.spec.clone(), plan.seed)).with_precision(plan.precision)
+                let params = init_random(self.spec.clone(), plan.seed);
+                LocalModel::new(params, Device::Auto, plan.precision)?
             }
         })
     }
@@ -151,7 +152,7 @@ pub fn is_model_file(name: &str) -> bool {
 /// Weights in the precision the model came in, with its tokenizer and configuration.
 fn export(model: &LocalModel, from: &Path, to: &Path) -> Result<(), ModelError> {
     let dtype = dtype_of(from);
-    save_params(to, model.params(), dtype)?;
+    model.save_weights(to, dtype)?;
     copy_config(from, to, dtype)?;
     copy_side_files(from, to)
 }

@@ -12,7 +12,7 @@ use thinktune_method::settings::{Ask, RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
-use thinktune_model::{FrozenModel, LocalModel};
+use thinktune_model::{Device, FrozenModel, LocalModel};
 use thinktune_policy::{Score, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -115,7 +115,7 @@ impl RlRun<'_> {
         progress: &mut Progress,
     ) -> anyhow::Result<RunEnd> {
         let settings = &self.rl.settings;
-        let mut reference = (settings.loss.beta > 0.0).then(|| model.frozen());
+        let mut reference = if settings.loss.beta > 0.0 { Some(model.frozen()?) } else { None };
         let mut remote = self.remote()?;
         let mut helper = if remote.is_some() { None } else { self.helper(model)? };
         let (mut teacher_model, codec) = match &mut helper {
@@ -164,10 +164,10 @@ impl RlRun<'_> {
             return Ok(None);
         }
         let Some(dir) = self.teacher.as_deref().filter(|dir| !same_folder(dir, &self.student.dir)) else {
-            return Ok(Some((student.frozen(), None)));
+            return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, self.plan.precision)?, Some(teacher.codec))))
+        Ok(Some((FrozenModel::load(dir, Device::Auto, self.plan.precision)?, Some(teacher.codec))))
     }
 }
 

@@ -1,175 +1,263 @@
-//! Weights as the kernels want them: matrices packed once per version of the parameters, in the precision of
+//! Weights as a device wants them: matrices laid out once per version of the parameters, in the precision of
 //! the run; norms and biases in f32.
 
-use thinktune_kernels::Precision;
-use thinktune_kernels::gemm::{Packed, Threads, View};
+use std::ops::Range;
+
+use thinktune_compute::types::MatrixShape;
+use thinktune_compute::{Backend, ComputeError, Precision};
 use thinktune_policy::ModelError;
 
+use super::linear::Linear;
+use super::names::{
+    DOWN_PROJ, EMBEDDING, FINAL_NORM, GATE_PROJ, INPUT_NORM, K_BIAS, K_NORM, K_PROJ, O_PROJ, POST_NORM,
+    Q_BIAS, Q_NORM, Q_PROJ, UP_PROJ, V_BIAS, V_PROJ, head_name, layer_name, layer_part,
+};
+use crate::ModelSpec;
+use crate::checkpoint::Layout;
+use crate::error::of_device;
 use crate::spec::TensorSpec;
-use crate::{ModelSpec, Params};
 
 /// Everything that a forward pass reads.
-#[derive(Debug)]
-pub(crate) struct Weights {
+pub(crate) struct Weights<B: Backend> {
     pub(crate) spec: ModelSpec,
     pub(crate) precision: Precision,
-    pub(crate) layers: Vec<LayerWeights>,
-    pub(crate) final_norm: Vec<f32>,
-    /// `[D, V]`
-    pub(crate) head: Packed,
-    /// `[D, V]`, where it is not the head.
-    embedding: Option<Packed>,
+    /// Version of the parameters that these are laid out from.
+    pub(crate) version: u64,
+    pub(crate) layers: Vec<LayerWeights<B>>,
+    pub(crate) final_norm: B::Buffer,
+    /// `[V, D]`
+    pub(crate) head: Linear<B>,
+    /// `[V, D]`, where it is not the head.
+    embedding: Option<B::Matrix>,
 }
 
-/// Weights of one layer: each matrix packed as the `[in, out]` operand of y = x W^T. Vectors that a family
-/// does not have are empty.
-#[derive(Debug, Default)]
-pub(crate) struct LayerWeights {
-    pub(crate) input_norm: Vec<f32>,
-    pub(crate) q: Packed,
-    pub(crate) k: Packed,
-    pub(crate) v: Packed,
-    pub(crate) q_bias: Vec<f32>,
-    pub(crate) k_bias: Vec<f32>,
-    pub(crate) v_bias: Vec<f32>,
-    pub(crate) q_norm: Vec<f32>,
-    pub(crate) k_norm: Vec<f32>,
-    pub(crate) o: Packed,
-    pub(crate) post_norm: Vec<f32>,
-    pub(crate) gate: Packed,
-    pub(crate) up: Packed,
-    pub(crate) down: Packed,
+/// Weights of one layer. Norms that a family does not have are none.
+pub(crate) struct LayerWeights<B: Backend> {
+    pub(crate) input_norm: B::Buffer,
+    pub(crate) q: Linear<B>,
+    pub(crate) k: Linear<B>,
+    pub(crate) v: Linear<B>,
+    pub(crate) q_norm: Option<B::Buffer>,
+    pub(crate) k_norm: Option<B::Buffer>,
+    pub(crate) o: Linear<B>,
+    pub(crate) post_norm: B::Buffer,
+    pub(crate) gate: Linear<B>,
+    pub(crate) up: Linear<B>,
+    pub(crate) down: Linear<B>,
 }
 
-impl LayerWeights {
-    /// Where a tensor of this layer goes.
-    fn slot(&mut self, part: &str) -> Slot<'_> {
-        match part {
+/// Where a tensor goes.
+enum Slot<'a, B: Backend> {
+    Vector(&'a mut B::Buffer),
+    Matrix(&'a mut B::Matrix),
+}
+
+/// Where a tensor comes from.
+enum Values<'a, B: Backend> {
+    Host(&'a [f32]),
+    Device(&'a B::Buffer, Range<usize>),
+}
+
+impl<B: Backend> LayerWeights<B> {
+    fn new(spec: &ModelSpec) -> Self {
+        let head_norm = || spec.qk_norm.then(B::Buffer::default);
+        Self {
+            input_norm: B::Buffer::default(),
+            q: Linear::new(spec.qkv_bias),
+            k: Linear::new(spec.qkv_bias),
+            v: Linear::new(spec.qkv_bias),
+            q_norm: head_norm(),
+            k_norm: head_norm(),
+            o: Linear::new(false),
+            post_norm: B::Buffer::default(),
+            gate: Linear::new(false),
+            up: Linear::new(false),
+            down: Linear::new(false),
+        }
+    }
+
+    /// Where a tensor of this layer goes; none for one that no layer reads.
+    fn slot(&mut self, part: &str) -> Option<Slot<'_, B>> {
+        Some(match part {
             INPUT_NORM => Slot::Vector(&mut self.input_norm),
             POST_NORM => Slot::Vector(&mut self.post_norm),
-            Q_BIAS => Slot::Vector(&mut self.q_bias),
-            K_BIAS => Slot::Vector(&mut self.k_bias),
-            V_BIAS => Slot::Vector(&mut self.v_bias),
-            Q_NORM => Slot::Vector(&mut self.q_norm),
-            K_NORM => Slot::Vector(&mut self.k_norm),
-            Q_PROJ => Slot::Matrix(&mut self.q),
-            K_PROJ => Slot::Matrix(&mut self.k),
-            V_PROJ => Slot::Matrix(&mut self.v),
-            O_PROJ => Slot::Matrix(&mut self.o),
-            GATE_PROJ => Slot::Matrix(&mut self.gate),
-            UP_PROJ => Slot::Matrix(&mut self.up),
-            DOWN_PROJ => Slot::Matrix(&mut self.down),
-            other => unreachable!("the layout has a tensor {other} that no layer reads"),
-        }
+            Q_BIAS => Slot::Vector(self.q.bias.as_mut()?),
+            K_BIAS => Slot::Vector(self.k.bias.as_mut()?),
+            V_BIAS => Slot::Vector(self.v.bias.as_mut()?),
+            Q_NORM => Slot::Vector(self.q_norm.as_mut()?),
+            K_NORM => Slot::Vector(self.k_norm.as_mut()?),
+            Q_PROJ => Slot::Matrix(&mut self.q.matrix),
+            K_PROJ => Slot::Matrix(&mut self.k.matrix),
+            V_PROJ => Slot::Matrix(&mut self.v.matrix),
+            O_PROJ => Slot::Matrix(&mut self.o.matrix),
+            GATE_PROJ => Slot::Matrix(&mut self.gate.matrix),
+            UP_PROJ => Slot::Matrix(&mut self.up.matrix),
+            DOWN_PROJ => Slot::Matrix(&mut self.down.matrix),
+            _ => return None,
+        })
+    }
+
+    fn matrices(&self) -> [&B::Matrix; 7] {
+        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down].map(|linear| &linear.matrix)
     }
 }
 
-enum Slot<'a> {
-    Vector(&'a mut Vec<f32>),
-    Matrix(&'a mut Packed),
-}
-
-impl Weights {
+impl<B: Backend> Weights<B> {
     fn empty(spec: &ModelSpec, precision: Precision) -> Self {
         Self {
             spec: spec.clone(),
             precision,
-            layers: (0..spec.layers).map(|_| LayerWeights::default()).collect(),
-            final_norm: Vec::new(),
-            head: Packed::default(),
-            embedding: (!spec.tied_head).then(Packed::default),
+            version: 0,
+            layers: (0..spec.layers).map(|_| LayerWeights::new(spec)).collect(),
+            final_norm: B::Buffer::default(),
+            head: Linear::new(false),
+            embedding: (!spec.tied_head).then(B::Matrix::default),
         }
     }
 
-    /// The weights of a model.
-    pub(crate) fn new(params: &Params, precision: Precision) -> Self {
-        let mut weights = Self::empty(&params.spec, precision);
-        weights.refill(params);
-        weights
+    /// The weights of version `version` of a model's parameters.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub(crate) fn new(
+        backend: &B,
+        (spec, layout, params): (&ModelSpec, &Layout, &B::Buffer),
+        precision: Precision,
+        version: u64,
+    ) -> Result<Self, ComputeError> {
+        let mut weights = Self::empty(spec, precision);
+        weights.refill(backend, layout, params, version)?;
+        Ok(weights)
     }
 
     /// The weights of a model whose tensors come one by one, so that never more than one is in f32.
+    ///
+    /// # Errors
+    /// What `read` reports, and no memory on the device.
     pub(crate) fn load(
+        backend: &B,
         spec: &ModelSpec,
         precision: Precision,
         mut read: impl FnMut(&TensorSpec) -> Result<Vec<f32>, ModelError>,
     ) -> Result<Self, ModelError> {
         let mut weights = Self::empty(spec, precision);
         for tensor in spec.tensors() {
-            weights.set(&tensor, &read(&tensor)?);
+            let values = read(&tensor)?;
+            weights.set(backend, &tensor, Values::Host(&values)).map_err(of_device)?;
         }
         Ok(weights)
     }
 
-    /// Takes the weights of another version of the same model, into the same memory.
-    pub(crate) fn refill(&mut self, params: &Params) {
-        for (tensor, values) in params.tensors() {
-            self.set(tensor, values);
+    /// Takes another version of the parameters, into the same memory.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub(crate) fn refill(
+        &mut self,
+        backend: &B,
+        layout: &Layout,
+        params: &B::Buffer,
+        version: u64,
+    ) -> Result<(), ComputeError> {
+        for (tensor, range) in layout.tensors() {
+            self.set(backend, tensor, Values::Device(params, range.clone()))?;
         }
+        self.version = version;
+        Ok(())
     }
 
-    fn set(&mut self, tensor: &TensorSpec, values: &[f32]) {
+    fn set(&mut self, backend: &B, tensor: &TensorSpec, values: Values<B>) -> Result<(), ComputeError> {
         let precision = self.precision;
         let slot = match (layer_part(&tensor.name), tensor.name.as_str()) {
             (Some((layer, part)), _) => self.layers[layer].slot(part),
-            (None, FINAL_NORM) => Slot::Vector(&mut self.final_norm),
-            (None, EMBEDDING) => Slot::Matrix(self.embedding.as_mut().unwrap_or(&mut self.head)),
-            (None, _) => Slot::Matrix(&mut self.head),
+            (None, FINAL_NORM) => Some(Slot::Vector(&mut self.final_norm)),
+            (None, EMBEDDING) => Some(Slot::Matrix(self.embedding.as_mut().unwrap_or(&mut self.head.matrix))),
+            (None, _) => Some(Slot::Matrix(&mut self.head.matrix)),
         };
-        match slot {
-            Slot::Vector(vector) => {
-                vector.clear();
-                vector.extend_from_slice(values);
+        match (slot, values) {
+            (Some(Slot::Vector(vector)), Values::Host(values)) => {
+                *vector = backend.upload(values.to_vec())?
             }
-            Slot::Matrix(packed) => {
-                let matrix = View::new(values, tensor.shape[0], tensor.shape[1]);
-                packed.fill(matrix.t(), precision, Threads::All);
+            (Some(Slot::Vector(vector)), Values::Device(params, at)) => backend.copy(params, at, vector),
+            (Some(Slot::Matrix(matrix)), Values::Host(values)) => {
+                backend.load_matrix(values, matrix_shape(tensor, precision), matrix)?;
             }
+            (Some(Slot::Matrix(matrix)), Values::Device(params, at)) => {
+                backend.cast_matrix(params, at, matrix_shape(tensor, precision), matrix);
+            }
+            (None, _) => {}
         }
+        Ok(())
     }
 
-    /// A row of the embedding. `[D]`
-    pub(crate) fn embedding(&self, token: u32, out: &mut [f32]) {
-        self.embedding.as_ref().unwrap_or(&self.head).column(token as usize, out);
+    /// The embedding, `[V, D]`.
+    pub(crate) fn embedding(&self) -> &B::Matrix {
+        self.embedding.as_ref().unwrap_or(&self.head.matrix)
     }
 
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        let layers = self
-            .layers
-            .iter()
-            .flat_map(|layer| [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down]);
-        layers.chain([&self.head]).chain(&self.embedding).map(Packed::bytes).sum()
+    /// Bytes of all matrices.
+    pub(crate) fn bytes(&self, backend: &B) -> u64 {
+        let layers = self.layers.iter().flat_map(LayerWeights::matrices);
+        layers
+            .chain([&self.head.matrix])
+            .chain(&self.embedding)
+            .map(|matrix| backend.matrix_bytes(matrix))
+            .sum()
     }
 }
 
-/// The matrices of a layer as the backward pass reads them: `[out, in]`, the right operand of dx = dy W.
-#[derive(Debug, Default)]
-pub(crate) struct LayerTransposes {
-    pub(crate) q: Packed,
-    pub(crate) k: Packed,
-    pub(crate) v: Packed,
-    pub(crate) o: Packed,
-    pub(crate) gate: Packed,
-    pub(crate) up: Packed,
-    pub(crate) down: Packed,
+/// The matrices of a layer as the backward pass reads them.
+pub(crate) struct LayerTransposes<B: Backend> {
+    pub(crate) q: B::Transposed,
+    pub(crate) k: B::Transposed,
+    pub(crate) v: B::Transposed,
+    pub(crate) o: B::Transposed,
+    pub(crate) gate: B::Transposed,
+    pub(crate) up: B::Transposed,
+    pub(crate) down: B::Transposed,
+}
+
+impl<B: Backend> Default for LayerTransposes<B> {
+    fn default() -> Self {
+        let new = B::Transposed::default;
+        Self { q: new(), k: new(), v: new(), o: new(), gate: new(), up: new(), down: new() }
+    }
 }
 
 /// All matrices as the backward pass reads them.
-#[derive(Debug, Default)]
-pub(crate) struct Transposes {
-    pub(crate) layers: Vec<LayerTransposes>,
-    pub(crate) head: Packed,
+pub(crate) struct Transposes<B: Backend> {
+    pub(crate) layers: Vec<LayerTransposes<B>>,
+    pub(crate) head: B::Transposed,
+    /// Version of the parameters that these are laid out from; none before the first.
+    version: Option<u64>,
 }
 
-impl Transposes {
-    /// Takes the weights of `params`, into the same memory.
-    pub(crate) fn refill(&mut self, params: &Params, precision: Precision) {
-        let pack =
-            |packed: &mut Packed, name: &str| packed.fill(matrix(params, name), precision, Threads::All);
-        self.layers.resize_with(params.spec.layers, LayerTransposes::default);
+impl<B: Backend> Default for Transposes<B> {
+    fn default() -> Self {
+        Self { layers: Vec::new(), head: B::Transposed::default(), version: None }
+    }
+}
+
+impl<B: Backend> Transposes<B> {
+    /// Takes version `version` of the parameters, into the same memory, unless it is there.
+    pub(crate) fn bring_to(
+        &mut self,
+        backend: &B,
+        (spec, layout, params): (&ModelSpec, &Layout, &B::Buffer),
+        precision: Precision,
+        version: u64,
+    ) {
+        if self.version == Some(version) {
+            return;
+        }
+        let lay_out = |to: &mut B::Transposed, name: &str| {
+            if let Some((tensor, range)) = layout.tensor(name) {
+                backend.cast_transposed(params, range.clone(), matrix_shape(tensor, precision), to);
+            }
+        };
+        self.layers.resize_with(spec.layers, LayerTransposes::default);
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            for (packed, part) in [
+            for (to, part) in [
                 (&mut layer.q, Q_PROJ),
                 (&mut layer.k, K_PROJ),
                 (&mut layer.v, V_PROJ),
@@ -178,52 +266,16 @@ impl Transposes {
                 (&mut layer.up, UP_PROJ),
                 (&mut layer.down, DOWN_PROJ),
             ] {
-                pack(packed, &layer_name(index, part));
+                lay_out(to, &layer_name(index, part));
             }
         }
-        pack(&mut self.head, head_name(&params.spec));
+        lay_out(&mut self.head, head_name(spec));
+        self.version = Some(version);
     }
 }
 
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-pub(crate) const FINAL_NORM: &str = "model.norm.weight";
-pub(crate) const INPUT_NORM: &str = "input_layernorm.weight";
-pub(crate) const POST_NORM: &str = "post_attention_layernorm.weight";
-pub(crate) const Q_PROJ: &str = "self_attn.q_proj.weight";
-pub(crate) const K_PROJ: &str = "self_attn.k_proj.weight";
-pub(crate) const V_PROJ: &str = "self_attn.v_proj.weight";
-pub(crate) const O_PROJ: &str = "self_attn.o_proj.weight";
-pub(crate) const Q_BIAS: &str = "self_attn.q_proj.bias";
-pub(crate) const K_BIAS: &str = "self_attn.k_proj.bias";
-pub(crate) const V_BIAS: &str = "self_attn.v_proj.bias";
-pub(crate) const Q_NORM: &str = "self_attn.q_norm.weight";
-pub(crate) const K_NORM: &str = "self_attn.k_norm.weight";
-pub(crate) const GATE_PROJ: &str = "mlp.gate_proj.weight";
-pub(crate) const UP_PROJ: &str = "mlp.up_proj.weight";
-pub(crate) const DOWN_PROJ: &str = "mlp.down_proj.weight";
-
-const LAYERS: &str = "model.layers.";
-
-/// Full name of a layer's tensor.
-pub(crate) fn layer_name(layer: usize, part: &str) -> String {
-    format!("{LAYERS}{layer}.{part}")
-}
-
-/// Layer and part of a full name; none outside the layers.
-fn layer_part(name: &str) -> Option<(usize, &str)> {
-    let (layer, part) = name.strip_prefix(LAYERS)?.split_once('.')?;
-    Some((layer.parse().ok()?, part))
-}
-
-/// The LM head's tensor: the embedding where they are tied.
-pub(crate) fn head_name(spec: &ModelSpec) -> &'static str {
-    if spec.tied_head { EMBEDDING } else { "lm_head.weight" }
-}
-
-/// A matrix, `[out, in]` as checkpoints store it.
-fn matrix<'a>(params: &'a Params, name: &str) -> View<'a> {
-    let Some((tensor, range)) = params.layout.tensor(name) else {
-        unreachable!("the layout has no tensor {name}")
-    };
-    View::new(&params.data[range.clone()], tensor.shape[0], tensor.shape[1])
+/// The shape of a matrix, `[out, in]` as checkpoints store it.
+fn matrix_shape(tensor: &TensorSpec, precision: Precision) -> MatrixShape {
+    let columns = tensor.shape.get(1).copied().unwrap_or(1);
+    MatrixShape { outputs: tensor.shape[0], inputs: columns, precision }
 }

@@ -1,7 +1,7 @@
 //! Models whose runs are compared with each other, and what is run on them.
 #![allow(dead_code)]
 
-use thinktune_model::{LocalModel, ModelSpec, Precision, init_random};
+use thinktune_model::{Device, LocalModel, ModelSpec, Precision, init_random};
 use thinktune_policy::{AdamW, Completion, Generate, Prompt, Sampling, TokenBatch, Train};
 
 use crate::common::{key, model_dir};
@@ -32,7 +32,7 @@ pub const LARGE: &str = "large";
 /// The large model in both precisions; not where the portable kernels run on a processor that multiplies and adds in
 /// a function call, which takes minutes.
 pub fn large() -> &'static [&'static str] {
-    let slow = thinktune_kernels::isa() == thinktune_kernels::Isa::Portable && cfg!(target_arch = "x86_64");
+    let slow = thinktune_cpu::isa() == thinktune_cpu::Isa::Portable && cfg!(target_arch = "x86_64");
     if slow { &[] } else { &[LARGE, "large bf16"] }
 }
 
@@ -47,7 +47,7 @@ fn load_f32(name: &str) -> LocalModel {
     let (width, ffn, head_dim, vocab_size) = match name {
         "wide" => (136, 301, 26, 1031),
         LARGE => (448, 1030, 72, 5003),
-        family => return LocalModel::load(&model_dir(family)).expect("model"),
+        family => return LocalModel::load(&model_dir(family), Device::Cpu, Precision::F32).expect("model"),
     };
     let spec = ModelSpec::from_dir(&model_dir("llama_untied")).expect("spec");
     let spec = ModelSpec { vocab_size, width, heads: 6, kv_heads: 2, head_dim, ffn, context: 400, ..spec };
@@ -57,7 +57,7 @@ fn load_f32(name: &str) -> LocalModel {
             params.data[range].iter_mut().for_each(|w| *w *= 5.0);
         }
     }
-    LocalModel::new(params)
+    LocalModel::new(params, Device::Cpu, Precision::F32).expect("model")
 }
 
 /// Prompts of different lengths; the last two begin alike.
@@ -110,7 +110,7 @@ pub fn training_batch(model: &LocalModel) -> TokenBatch {
 pub fn train_once(model: &mut LocalModel, batch: &TokenBatch) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let scores = Train::forward(model, batch).expect("forward");
     model.backward(&derivative(batch.targets.len())).expect("backward");
-    let gradient = model.gradients();
+    let gradient = model.gradients().expect("gradients");
     model.update(&ADAMW).expect("update");
-    (scores.logprobs, gradient, model.params().data.clone())
+    (scores.logprobs, gradient, model.params().expect("weights").data.clone())
 }

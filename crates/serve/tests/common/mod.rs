@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thinktune_model::scheduler::Scheduler;
-use thinktune_model::{Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
+use thinktune_model::{Device, Dtype, FrozenModel, ModelSpec, Precision, init_random, save_params};
 use thinktune_policy::{BatchEvent, BatchLimits, BatchRequest, Batcher, ModelError, Ticket};
 use thinktune_serve::{ServeError, ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
@@ -41,7 +40,7 @@ pub fn model_dir(context: usize) -> TempDir {
 }
 
 pub fn frozen(dir: &Path) -> FrozenModel {
-    FrozenModel::load(dir, Precision::F32).unwrap()
+    FrozenModel::load(dir, Device::Cpu, Precision::F32).unwrap()
 }
 
 pub fn tokenizer(dir: &Path) -> ChatTokenizer {
@@ -49,12 +48,12 @@ pub fn tokenizer(dir: &Path) -> ChatTokenizer {
 }
 
 /// A batcher that pauses before each step.
-struct Paused<B> {
-    batcher: B,
+struct Paused {
+    batcher: Box<dyn Batcher>,
     pause: Duration,
 }
 
-impl<B: Batcher> Batcher for Paused<B> {
+impl Batcher for Paused {
     fn limits(&self) -> BatchLimits {
         self.batcher.limits()
     }
@@ -120,7 +119,7 @@ impl Server {
         let (addr, stop) = (listener.local_addr().unwrap(), Stop::default());
         let (model, tokenizer, asked) = (frozen(dir.path()), tokenizer(dir.path()), stop.clone());
         let running = std::thread::spawn(move || {
-            let mut batcher = Paused { batcher: Scheduler::new(model), pause };
+            let mut batcher = Paused { batcher: model.into_batcher(), pause };
             serve(&mut batcher, tokenizer, settings, listener, &asked)
         });
         Self { dir, addr, stop, running: Some(running) }

@@ -22,7 +22,7 @@ pub fn run(subject: Subject, args: &BenchArgs) -> anyhow::Result<Report> {
     // nothing but the packed weights is needed, and that is what is to be measured
     let precision = model.precision();
     let mut model = {
-        let frozen = model.frozen();
+        let frozen = model.frozen()?;
         drop(model);
         frozen
     };

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use thinktune_kernels::Precision;
-use thinktune_kernels::gemm::{Packed, Scratch, Threads, View, gemm};
+use thinktune_cpu::Precision;
+use thinktune_cpu::gemm::{Packed, Scratch, Threads, View, gemm};
 
 use super::report::{Report, Row};
 

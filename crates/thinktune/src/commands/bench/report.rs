@@ -97,7 +97,7 @@ impl Report {
             put("parameters", json!(spec.parameters()));
         }
         put("precision", json!(precision.name()));
-        put("isa", json!(thinktune_kernels::isa().name()));
+        put("isa", json!(thinktune_cpu::isa().name()));
         put("threads", json!(rayon::current_num_threads()));
         put("measured_peak_gflops", json!(peak / 1e9));
         put("peak_rss_mib", json!(peak_rss_mib));

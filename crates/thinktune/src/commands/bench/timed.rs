@@ -81,7 +81,7 @@ impl Generate for Timed {
         // Completions of one token come from the prompts' own logits: all that is run is the prompts.
         let first = Sampling { max_tokens: 1, ..sampling.clone() };
         let mut prompts_alone = Duration::ZERO;
-        clocked(&mut prompts_alone, || model.frozen().generate(prompts, &first, &mut |_| {}))?;
+        clocked(&mut prompts_alone, || model.frozen()?.generate(prompts, &first, &mut |_| {}))?;
         let prefill = prompts_alone.min(whole);
         clocks.prefill += prefill;
         clocks.decode += whole - prefill;

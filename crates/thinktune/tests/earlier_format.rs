@@ -1,0 +1,73 @@
+//! Folders that thinktune 0.1.0 wrote (`fixtures/run_before`), opened by the present program: evaluations are read,
+//! models are loaded, a stopped run is refused in one sentence.
+
+mod common;
+
+use std::path::Path;
+
+use common::Place;
+use serde_json::Value;
+
+/// A folder to run in with a copy of the fixture.
+fn place() -> Place {
+    let place = Place::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run_before");
+    for (name, bytes) in common::files(&fixture) {
+        let path = place.path(&format!("before/{name}"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    place
+}
+
+#[test]
+fn earlier_evaluations_are_compared() {
+    let place = place();
+    let json: Value =
+        serde_json::from_str(&place.ok(&["compare", "before/eval-a", "before/eval-b", "--json"])).unwrap();
+    let rows = json["comparisons"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    let row = rows.iter().find(|row| row["benchmark"] != "gsm8k" && row["method"] == "zero-shot").unwrap();
+    assert_eq!((&row["questions"], &row["difference"], &row["only_b"]), (&4.into(), &50.0.into(), &2.into()));
+}
+
+#[test]
+fn an_earlier_run_is_evaluated_as_a_model() {
+    let place = place();
+    let args = ["eval", "before/stopped", "--benchmarks", "gsm8k", "--limit", "4", "--max-tokens", "16"];
+    std::fs::create_dir_all(place.path("data/gsm8k")).unwrap();
+    place.write("data/gsm8k/test.jsonl", &place.read("before/questions.jsonl"));
+    let text = place.ok(&[&args[..], &["--data", "data", "--out", "now"]].concat());
+    assert!(text.contains("GSM8K"), "{text}");
+    let line = place.read("now/answers/gsm8k.zero-shot.jsonl");
+    assert!(line.starts_with("{\"v\":2,\"question\":0,"), "{line}");
+    place.ok(&["compare", "before/eval-a", "now"]);
+}
+
+#[test]
+fn an_earlier_evaluation_goes_on() {
+    let place = place();
+    std::fs::create_dir_all(place.path("data/gsm8k")).unwrap();
+    place.write("data/gsm8k/test.jsonl", &place.read("before/questions.jsonl"));
+    let answers = "before/eval-a/answers/gsm8k.zero-shot.jsonl";
+    let whole = place.read(answers);
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    place.write(answers, &format!("{}{}", lines[..2].concat(), &lines[2][..20]));
+    let args = ["eval", "before/model", "--benchmarks", "gsm8k", "--limit", "4", "--max-tokens", "16"];
+    place.ok(&[&args[..], &["--data", "data", "--out", "before/eval-a"]].concat());
+    let versioned: Vec<String> = lines[2..].iter().map(|line| line.replacen('{', "{\"v\":2,", 1)).collect();
+    assert_eq!(place.read(answers), format!("{}{}", lines[..2].concat(), versioned.concat()));
+}
+
+#[test]
+fn an_earlier_run_is_not_continued() {
+    let place = place();
+    let config = place.read("before/run.toml").replace("starved_steps = 100\n", "");
+    place.write(
+        "run.toml",
+        &config.replace("\"model\"", "\"before/model\"").replace("\"questions", "\"before/questions"),
+    );
+    let words =
+        ["was begun by thinktune 0.1.0", "finish the run with thinktune 0.1.0, or choose another `out`"];
+    place.fails(&["train", "run.toml", "--set", "out=before/stopped"], 2, &words);
+}
