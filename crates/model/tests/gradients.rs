@@ -256,8 +256,7 @@ impl Slope {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for family in FAMILIES {
-        let slope =
-            Slope::of(load(family).params().expect("weights"), Reference::of(family).part(2..4, 0.9));
+        let slope = Slope::of(load(family).params().expect("weights"), Reference::of(family).part(2..4, 0.9));
         let mut worst = 0.0f64;
         for (tensor, range) in slope.params.layout.tensors() {
             let size = |index: &usize| slope.gradient[*index].abs();

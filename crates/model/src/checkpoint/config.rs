@@ -1,7 +1,6 @@
 //! `config.json` to [`ModelSpec`] and back. Every size is checked here, so that nothing below can
 //! divide by zero, overflow, or ask for more memory than an address space holds.
 
-mod families;
 mod fields;
 mod sizes;
 
@@ -11,9 +10,9 @@ use serde_json::{Map, Value, json};
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::{CONFIG_FILE, brief, parse_object};
 
-use crate::checkpoint::Dtype;
-use crate::spec::{Family, Llama3Scaling, ModelSpec};
-use families::{FAMILIES, FamilyFacts};
+use super::dtype::Dtype;
+use crate::families::{FAMILIES, FamilyFacts, Window};
+use crate::spec::{Llama3Scaling, ModelSpec};
 use fields::Fields;
 pub(crate) use fields::{read_config, write_json};
 
@@ -114,10 +113,10 @@ impl ModelSpec {
         put("rope_theta", json!(self.rope_theta));
         put("rope_scaling", self.rope_scaling.map_or(Value::Null, scaling_to_json));
         put("tie_word_embeddings", json!(self.tied_head));
-        match self.family {
-            Family::Llama => put("attention_bias", json!(false)),
-            Family::Mistral => put("sliding_window", Value::Null),
-            Family::Qwen2 | Family::Qwen3 => put("use_sliding_window", json!(false)),
+        match FamilyFacts::of(self.family).window_use {
+            Window::Never => put("attention_bias", json!(false)),
+            Window::Always => put("sliding_window", Value::Null),
+            Window::Switched => put("use_sliding_window", json!(false)),
         };
         map
     }
@@ -203,10 +202,10 @@ fn head_dim(
 /// Full attention is exact as long as no token looks further back than the window, so the window bounds the context.
 fn context(fields: &Fields<'_>, facts: &FamilyFacts) -> Result<usize, ModelError> {
     let positions = fields.optional_size("max_position_embeddings")?.unwrap_or(facts.context);
-    let slides = match facts.family {
-        Family::Llama => false,
-        Family::Mistral => true,
-        Family::Qwen2 | Family::Qwen3 => fields.flag("use_sliding_window")?,
+    let slides = match facts.window_use {
+        Window::Never => false,
+        Window::Always => true,
+        Window::Switched => fields.flag("use_sliding_window")?,
     };
     let absent = !fields.map.contains_key("sliding_window");
     let window = fields.optional_size("sliding_window")?.or(facts.window.filter(|_| absent));
