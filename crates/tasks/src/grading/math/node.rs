@@ -190,6 +190,21 @@ impl Function {
 }
 
 impl Node {
+    /// Returns whether this is one value, whatever it is written with.
+    pub(super) fn is_single(&self) -> bool {
+        match self {
+            Node::Tuple(..)
+            | Node::Set(_)
+            | Node::List(_)
+            | Node::Combined(..)
+            | Node::Matrix(_)
+            | Node::Relation(..)
+            | Node::Words(_) => false,
+            Node::WithUnit(inner, _) => inner.is_single(),
+            _ => true,
+        }
+    }
+
     pub(super) fn integer(value: i64) -> Self {
         Self::Number(Rational::from_integer(value.into()))
     }

@@ -7,7 +7,8 @@ use num_traits::{One, Zero};
 
 use super::budget::{Budget, DEEPEST, LONGEST, Stop};
 use super::node::{Constant, Function, Node, Rational, SetOperation, Sign};
-use super::token::{Lexer, Token};
+use super::spelling::Token;
+use super::token::Lexer;
 use super::units::is_unit;
 
 mod group;

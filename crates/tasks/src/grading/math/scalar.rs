@@ -10,7 +10,6 @@ use super::evaluate;
 use super::exact;
 use super::node::{Constant, Node, Rational};
 use super::poly::Fraction;
-use super::shapes;
 
 /// Precisions tried, in bits behind the point: the second where the first cannot tell.
 const PRECISIONS: [u64; 2] = [256, 512];
@@ -33,7 +32,7 @@ pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bo
     if gold == answer {
         return Ok(true);
     }
-    if [gold, answer].iter().any(|node| node.any(&|part| !shapes::is_single(part))) {
+    if [gold, answer].iter().any(|node| node.any(&|part| !part.is_single())) {
         return Ok(false);
     }
     match (infinite(gold), infinite(answer)) {
