@@ -1,5 +1,6 @@
 //! Weights on disk: safetensors in Hugging Face layout, one file or shards, f32, bf16 or f16.
 
+mod config;
 mod dtype;
 mod init;
 mod params;

@@ -71,7 +71,7 @@ fn segment(left: &Node, first: Sign, second: Sign, right: &Node) -> Option<Node>
     Some(Node::Tuple(open, vec![left.clone(), right.clone()], close))
 }
 
-/// Whether relations on one side, but not on the other, give values to different names.
+/// Returns whether relations on one side, but not on the other, give values to different names.
 pub(super) fn several_names(golds: &[Node], answers: &[Node]) -> bool {
     let names = |items: &[Node]| {
         let mut names: Vec<Node> =
@@ -183,7 +183,7 @@ fn same_side(a: &Node, b: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     }
 }
 
-/// Whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
+/// Returns whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
 fn multiples(
     gold: [&Node; 2],
     sign: Sign,

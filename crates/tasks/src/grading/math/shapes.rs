@@ -1,11 +1,11 @@
-//! Whether two answers say the same: tuples, sets, intervals, matrices, equations, single values.
+//! Comparison of two answers: tuples, sets, intervals, matrices, equations, single values.
 
 use super::budget::{Budget, Stop};
 use super::expand::{all_expanded, expanded};
 use super::node::{Node, SetOperation};
 use super::{exact, relation, scalar, units};
 
-/// Whether an answer says what the gold answer says.
+/// Returns whether an answer says what the gold answer says.
 pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     budget.spend(4)?;
     budget.deeper(|budget| same_of_any_kind(gold, answer, budget))
@@ -71,7 +71,7 @@ fn same_shape(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, S
     }
 }
 
-/// Whether this stands for several values in no order.
+/// Returns whether this stands for several values in no order.
 fn is_collection(node: &Node) -> bool {
     matches!(node, Node::List(_) | Node::Set(_)) || is_single(node) && expanded(node).len() > 1
 }
@@ -96,7 +96,7 @@ fn same_collection(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bo
     same_in_any_order(&golds, &answers, budget)
 }
 
-/// What a collection holds; a single value is a collection of one.
+/// Returns the items of a collection; a single value is a collection of one.
 fn items(node: &Node) -> Option<Vec<Node>> {
     match node {
         Node::List(items) | Node::Set(items) => Some(all_expanded(items)),
@@ -118,7 +118,7 @@ pub(super) fn same_in_order(gold: &[Node], answer: &[Node], budget: &mut Budget)
     Ok(true)
 }
 
-/// Whether each gold item has an answer item of its own, and none is left over.
+/// Returns whether each gold item has an answer item of its own, and none is left over.
 fn same_in_any_order(gold: &[Node], answer: &[Node], budget: &mut Budget) -> Result<bool, Stop> {
     if gold.len() != answer.len() {
         return Ok(false);
@@ -152,7 +152,7 @@ fn same_rows(gold: &[Vec<Node>], answer: &[Vec<Node>], budget: &mut Budget) -> R
     Ok(true)
 }
 
-/// Whether this is one value, whatever it is written with.
+/// Returns whether this is one value, whatever it is written with.
 pub(super) fn is_single(node: &Node) -> bool {
     match node {
         Node::Tuple(..)

@@ -27,14 +27,14 @@ pub(super) enum Token<'a> {
     End,
 }
 
-/// Where in the text the next token is looked for.
+/// Position in the text of the next token.
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    /// Whether `1,234` is one number. In brackets it never is.
+    /// True where `1,234` is one number. In brackets it never is.
     pub(super) commas_group: bool,
-    /// Whether some comma has been taken for a thousands separator.
+    /// True where some comma has been taken for a thousands separator.
     pub(super) grouped: bool,
 }
 
@@ -152,7 +152,7 @@ impl<'a> Lexer<'a> {
         groups.then_some((rest.len() - after.len(), comma))
     }
 
-    /// Whether the digits read so far had separators: the byte before the last three is none of them.
+    /// Returns whether the digits read so far had separators: the byte before the last three is none of them.
     fn grouped_before(&self, before: &str) -> bool {
         let last = self.at.checked_sub(4).map(|at| self.text.as_bytes()[at]);
         before.len() > 3 && last.is_some_and(|byte| !byte.is_ascii_digit())
@@ -219,7 +219,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// What stands in the braces that follow.
+    /// Returns the content of the braces that follow.
     pub(super) fn braced(&mut self) -> Option<&'a str> {
         let rest = self.text[self.at..].trim_start();
         let inside = rest.strip_prefix('{')?;
