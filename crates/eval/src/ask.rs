@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thinktune_policy::{
-    Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, Role, SampleKey, Sampling,
-    Stream, Tokenizer,
+    Completion, Finish, GenerateProgress, Message, ModelError, Prompt, Role, SampleKey, Sampling, Stream,
+    Tokenizer,
 };
 
-use crate::EvalError;
 use crate::methods::{Asked, Method, Next, Round};
+use crate::{EvalError, Subject};
 
-/// How answers are drawn.
+/// How answers are sampled.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Drawing {
+pub struct AnswerSampling {
+    /// Stream of the random numbers.
+    pub stream: Stream,
     /// Keys all random numbers.
     pub seed: u64,
     /// Divides the logits; 0 is greedy.
     pub temperature: f32,
-    /// Tokens the model can hold.
-    pub context: usize,
 }
 
 /// One sample of one question, in conversation.
@@ -34,7 +34,7 @@ pub struct Conversation {
     /// What was said so far.
     pub said: Vec<Round>,
     /// Whether there was no room left for what the method wanted next.
-    pub crowded: bool,
+    pub out_of_room: bool,
     /// Everything up to the end of the last round, its end token left out.
     tokens: Vec<u32>,
 }
@@ -42,7 +42,7 @@ pub struct Conversation {
 impl Conversation {
     /// A conversation that has not begun.
     pub fn new(question: u32, sample: u32, asked: Asked) -> Self {
-        Self { question, sample, asked, said: Vec::new(), crowded: false, tokens: Vec::new() }
+        Self { question, sample, asked, said: Vec::new(), out_of_room: false, tokens: Vec::new() }
     }
 }
 
@@ -55,37 +55,35 @@ struct Request {
     limit: usize,
 }
 
-/// Who is asked, and how.
-pub struct Interview<'a> {
-    /// The model.
-    pub model: &'a mut dyn Generate,
-    /// Its tokenizer and chat template.
-    pub language: &'a dyn Tokenizer,
+/// Conversations with one model by one method.
+pub struct Conversations<'a, 'm> {
+    /// The model, its tokenizer and its context.
+    pub subject: &'a mut Subject<'m>,
     /// The way of prompting.
     pub method: &'a dyn Method,
-    /// How answers are drawn.
-    pub drawing: Drawing,
+    /// How answers are sampled.
+    pub sampling: AnswerSampling,
     /// Told how far generation has come.
     pub progress: &'a mut dyn FnMut(GenerateProgress),
 }
 
-impl Interview<'_> {
-    /// Leads all conversations to their end.
+impl Conversations<'_, '_> {
+    /// Continues all conversations until each has its answer.
     ///
     /// # Errors
     /// The model fails, or its chat template refuses a conversation.
-    pub fn lead(&mut self, conversations: &mut [Conversation]) -> Result<(), EvalError> {
+    pub fn finish(&mut self, conversations: &mut [Conversation]) -> Result<(), EvalError> {
         for round in 0.. {
             let mut requests = Vec::new();
             for (index, conversation) in conversations.iter_mut().enumerate() {
-                if conversation.crowded {
+                if conversation.out_of_room {
                     continue;
                 }
                 let Some(request) = self.request(index, conversation)? else { continue };
-                if request.tokens.len() < self.drawing.context {
+                if request.tokens.len() < self.subject.context {
                     requests.push(request);
                 } else {
-                    conversation.crowded = true;
+                    conversation.out_of_room = true;
                 }
             }
             if requests.is_empty() {
@@ -103,13 +101,13 @@ impl Interview<'_> {
             Next::Done => None,
             Next::Turn { messages, limit } => Some(Request {
                 conversation: index,
-                tokens: prompt(self.language, &messages)?,
+                tokens: prompt(self.subject.tokenizer, &messages)?,
                 forced: String::new(),
                 forced_tokens: 0,
                 limit,
             }),
             Next::Continue { text, limit } => {
-                let forced = self.language.encode(&text);
+                let forced = self.subject.tokenizer.encode(&text);
                 let mut tokens = conversation.tokens.clone();
                 tokens.extend(&forced);
                 let (forced_tokens, limit) = (forced.len(), limit.saturating_sub(forced.len()).max(1));
@@ -125,15 +123,15 @@ impl Interview<'_> {
         conversations: &mut [Conversation],
     ) -> Result<(), EvalError> {
         let longest = requests.iter().map(|request| request.limit).max().unwrap_or(1).max(1);
-        let Drawing { seed, temperature, .. } = self.drawing;
-        let stop = self.language.stop().to_vec();
+        let AnswerSampling { stream, seed, temperature } = self.sampling;
+        let stop = self.subject.tokenizer.stop().to_vec();
         let sampling = Sampling { temperature, ..Sampling::plain(seed, longest, stop) };
-        let (prompts, places) = prompts(&requests, conversations, round);
-        let completions = self.model.generate(&prompts, &sampling, self.progress)?;
+        let (prompts, places) = prompts(&requests, conversations, stream, round);
+        let completions = self.subject.model.generate(&prompts, &sampling, self.progress)?;
         for (mut request, (prompt, sample)) in requests.into_iter().zip(places) {
             let Completion { tokens, finish, .. } = &completions[prompt][sample];
             let conversation = &mut conversations[request.conversation];
-            let said = said(self.language, &mut request, tokens, *finish);
+            let said = said(self.subject.tokenizer, &mut request, tokens, *finish);
             conversation.tokens = request.tokens;
             conversation.said.push(said);
         }
@@ -156,13 +154,14 @@ fn by_size(requests: Vec<Request>) -> Vec<Vec<Request>> {
 fn prompts(
     requests: &[Request],
     conversations: &[Conversation],
+    stream: Stream,
     round: u32,
 ) -> (Vec<Prompt>, Vec<(usize, usize)>) {
     let mut prompts: Vec<Prompt> = Vec::new();
     let mut places = Vec::with_capacity(requests.len());
     for request in requests {
         let Conversation { question, sample, .. } = conversations[request.conversation];
-        let key = SampleKey { stream: Stream::Benchmark, step: round, question, sample };
+        let key = SampleKey { stream, step: round, question, sample };
         match prompts.last_mut() {
             Some(prompt) if *prompt.tokens == *request.tokens => prompt.keys.push(key),
             _ => prompts.push(Prompt { tokens: Arc::from(request.tokens.as_slice()), keys: vec![key] }),
@@ -174,14 +173,14 @@ fn prompts(
 }
 
 /// What was said, held to the request's own limit; `request.tokens` grows by it.
-fn said(language: &dyn Tokenizer, request: &mut Request, drawn: &[u32], finish: Finish) -> Round {
+fn said(tokenizer: &dyn Tokenizer, request: &mut Request, drawn: &[u32], finish: Finish) -> Round {
     let within = &drawn[..drawn.len().min(request.limit)];
     let ended = finish == Finish::Stop && within.len() == drawn.len();
     let spoken = &within[..within.len() - usize::from(ended)];
-    let text = language.decode(spoken);
-    let (text, ran_on) = if language.has_chat_template() { (text, false) } else { cut_at_next_turn(text) };
+    let text = tokenizer.decode(spoken);
+    let (text, ran_on) = if tokenizer.has_chat_template() { (text, false) } else { cut_at_next_turn(text) };
     match ran_on {
-        true => request.tokens.extend(language.encode(&text)),
+        true => request.tokens.extend(tokenizer.encode(&text)),
         false => request.tokens.extend(spoken),
     }
     Round {
@@ -198,9 +197,9 @@ fn said(language: &dyn Tokenizer, request: &mut Request, drawn: &[u32], finish: 
 ///
 /// # Errors
 /// The template refuses the conversation.
-pub fn prompt(language: &dyn Tokenizer, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
-    if language.has_chat_template() {
-        return language.prompt_ids(messages);
+pub fn prompt(tokenizer: &dyn Tokenizer, messages: &[Message]) -> Result<Vec<u32>, ModelError> {
+    if tokenizer.has_chat_template() {
+        return tokenizer.prompt_ids(messages);
     }
     let mut text = String::new();
     for message in messages {
@@ -213,7 +212,7 @@ pub fn prompt(language: &dyn Tokenizer, messages: &[Message]) -> Result<Vec<u32>
         text.push_str("\n\n");
     }
     text.push_str(ANSWER.trim_end());
-    let mut ids = language.document_ids(&text);
+    let mut ids = tokenizer.document_ids(&text);
     ids.pop();
     Ok(ids)
 }
@@ -232,6 +231,8 @@ fn cut_at_next_turn(text: String) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use thinktune_policy::Generate;
+
     use super::*;
     use crate::methods::{BudgetForcing, SelfCorrect, SelfVerify, ZeroShot};
     use crate::testing::{Actor, Chars, asked};
@@ -239,29 +240,29 @@ mod tests {
     const CHAT: Chars = Chars { template: true };
     const PLAIN: Chars = Chars { template: false };
 
-    fn interview(
+    fn finish(
         model: &mut dyn Generate,
-        language: &Chars,
+        tokenizer: &Chars,
         method: &dyn Method,
         context: usize,
         conversations: &mut [Conversation],
     ) {
-        let drawing = Drawing { seed: 1, temperature: 1.0, context };
-        let mut interview = Interview { model, language, method, drawing, progress: &mut |_| () };
-        interview.lead(conversations).unwrap();
+        let subject = &mut Subject { model, tokenizer, context };
+        let sampling = AnswerSampling { stream: Stream::Benchmark, seed: 1, temperature: 1.0 };
+        Conversations { subject, method, sampling, progress: &mut |_| () }.finish(conversations).unwrap();
     }
 
     /// One conversation, and the prompts it led to.
     fn lead(
         method: &dyn Method,
         asked: Asked,
-        language: Chars,
+        tokenizer: Chars,
         context: usize,
         says: impl Fn(SampleKey, &str) -> String,
     ) -> (Conversation, Vec<String>) {
         let mut actor = Actor::new(says);
         let mut conversations = [Conversation::new(5, 2, asked)];
-        interview(&mut actor, &language, method, context, &mut conversations);
+        finish(&mut actor, &tokenizer, method, context, &mut conversations);
         let rounds: Vec<u32> = actor.asked.iter().map(|(key, _)| key.step).collect();
         assert_eq!(rounds, (0..rounds.len() as u32).collect::<Vec<_>>(), "each round has numbers of its own");
         assert!(actor.asked.iter().all(|(key, _)| (key.question, key.sample) == (5, 2)));
@@ -336,16 +337,16 @@ mod tests {
     fn budget_forcing_leaves_room_for_the_answer() {
         let budget = Asked { budget_tokens: 5000, room_tokens: 200, ..asked("q") };
         let (said, _) = lead(&BudgetForcing, budget, CHAT, 240, |_, _| "word ".repeat(30));
-        assert!(!said.crowded);
+        assert!(!said.out_of_room);
         assert!(said.said.last().unwrap().forced.contains("Final answer"), "{:?}", said.said);
     }
 
     #[test]
     fn a_turn_that_does_not_fit_is_not_asked() {
         let (said, prompts) = lead(&SelfVerify, asked("1+1?"), CHAT, 60, by_round(&["3", "2"]));
-        assert_eq!((prompts.len(), said.crowded, said.said.len()), (1, true, 1));
+        assert_eq!((prompts.len(), said.out_of_room, said.said.len()), (1, true, 1));
         let (said, prompts) = lead(&ZeroShot, asked("1+1?"), CHAT, 10, by_round(&["3"]));
-        assert_eq!((prompts.len(), said.crowded, said.said.len()), (0, true, 0));
+        assert_eq!((prompts.len(), said.out_of_room, said.said.len()), (0, true, 0));
     }
 
     #[test]
@@ -383,7 +384,7 @@ mod tests {
         for method in crate::methods::ALL {
             let converse = |conversations: &mut [Conversation]| {
                 let mut actor = Actor::new(says);
-                interview(&mut actor, &CHAT, method, 9999, conversations);
+                finish(&mut actor, &CHAT, method, 9999, conversations);
             };
             let mut together = all.clone();
             converse(&mut together);
@@ -407,7 +408,7 @@ mod tests {
             })
             .into();
         let of = |question, sample| Conversation::new(question, sample, asked("q"));
-        let (prompts, places) = prompts(&requests, &[of(0, 0), of(0, 1), of(1, 0)], 4);
+        let (prompts, places) = prompts(&requests, &[of(0, 0), of(0, 1), of(1, 0)], Stream::Benchmark, 4);
         assert_eq!(prompts.iter().map(|prompt| prompt.keys.len()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(places, [(0, 0), (0, 1), (1, 0)]);
         assert_eq!(prompts[0].keys[1].step, 4);

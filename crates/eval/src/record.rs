@@ -22,7 +22,7 @@ pub struct AnswerRecord {
     pub extracted: Option<String>,
     /// Why it is not correct, where the grader says.
     pub reason: Option<String>,
-    /// Whether the last round was cut off by the token limit or the model's context.
+    /// Whether the answer was cut off by the token limit or the model's context.
     pub truncated: bool,
     /// Tokens drawn, in all rounds together.
     pub tokens: u64,
@@ -49,7 +49,7 @@ impl AnswerRecord {
             verdict: grading.verdict,
             extracted: grading.extracted,
             reason: grading.reason,
-            truncated: conversation.crowded || !said.last().is_some_and(|round| round.ended),
+            truncated: conversation.out_of_room || !method.is_whole(said),
             tokens: said.iter().map(|round| round.tokens as u64).sum(),
             rounds: said.len() as u32,
             earlier: before.iter().map(|round| round.text.clone()).collect(),
@@ -57,9 +57,10 @@ impl AnswerRecord {
         }
     }
 
-    /// Whether the answer is right.
+    /// Whether the answer is right: it ended by itself, and its final answer is correct. Accuracy counts this, and the
+    /// reward of training.
     pub fn is_right(&self) -> bool {
-        self.verdict == Verdict::Correct
+        !self.truncated && self.verdict == Verdict::Correct
     }
 }
 

@@ -1,17 +1,17 @@
 //! The evaluation loop: benchmark by benchmark, method by method, a portion of questions at a time.
 
-use thinktune_policy::{Generate, GenerateProgress, Message, Tokenizer};
+use thinktune_policy::{GenerateProgress, Message, Stream};
 use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::Benchmark;
 
-use crate::ask::{Conversation, Drawing, Interview, prompt};
+use crate::ask::{AnswerSampling, Conversation, Conversations, prompt};
 use crate::methods::{Asked, Method};
 use crate::record::{AnswerRecord, Timing};
-use crate::{EvalError, EvalFolder, Summary};
+use crate::{EvalError, EvalFolder, Subject, Summary};
 
 /// Questions of a benchmark.
 #[derive(Debug, Clone)]
-pub struct Exam {
+pub struct BenchmarkSet {
     /// The benchmark.
     pub benchmark: &'static Benchmark,
     /// Its questions, or the first of them.
@@ -31,8 +31,6 @@ pub struct EvalSettings {
     pub answer_tokens: Option<usize>,
     /// Tokens that budget forcing uses; twice the longest answer where there is none.
     pub budget_tokens: Option<usize>,
-    /// Tokens the model can hold.
-    pub context: usize,
     /// Answers asked for at a time: what a killed evaluation loses at most, and asks again. Changes no answer.
     pub portion: usize,
 }
@@ -45,8 +43,8 @@ impl EvalSettings {
     }
 }
 
-/// Who watches: shows progress and keeps the clock, which the evaluation itself has not.
-pub trait Watch {
+/// Display of an evaluation, with the clock that the evaluation itself has not.
+pub trait EvalProgress {
     /// A benchmark by a method begins; `done` of its `total` answers were there before.
     fn begin(&mut self, benchmark: &str, method: &str, done: usize, total: usize) {
         let _ = (benchmark, method, done, total);
@@ -68,19 +66,11 @@ pub trait Watch {
     }
 }
 
-/// Watches without a word.
+/// Shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Watch for Silent {}
-
-/// A model under evaluation.
-pub struct Subject<'a> {
-    /// The model.
-    pub model: &'a mut dyn Generate,
-    /// Its tokenizer and chat template.
-    pub language: &'a dyn Tokenizer,
-}
+impl EvalProgress for Silent {}
 
 /// Asks every question that has no answer yet, and sums up.
 ///
@@ -88,19 +78,19 @@ pub struct Subject<'a> {
 /// The model fails, or the folder cannot be written; answers kept before stay.
 pub fn run(
     subject: &mut Subject<'_>,
-    exams: &[Exam],
+    sets: &[BenchmarkSet],
     methods: &[&'static dyn Method],
     settings: &EvalSettings,
     folder: &EvalFolder,
-    watch: &mut dyn Watch,
+    progress: &mut dyn EvalProgress,
 ) -> Result<Vec<Summary>, EvalError> {
     let mut summaries = Vec::new();
-    for exam in exams {
+    for set in sets {
         for &method in methods {
-            let cell = Cell { exam, method, settings, folder };
-            let answers = cell.complete(subject, watch)?;
-            let speed = folder.speed(exam.benchmark.name, method.name())?;
-            summaries.push(Summary::of(exam, method, settings, &answers, speed));
+            let cell = Cell { set, method, settings, folder };
+            let answers = cell.complete(subject, progress)?;
+            let speed = folder.speed(set.benchmark.name, method.name())?;
+            summaries.push(Summary::of(set, method, settings, &answers, speed));
         }
     }
     Ok(summaries)
@@ -108,7 +98,7 @@ pub fn run(
 
 /// A benchmark by a method.
 struct Cell<'a> {
-    exam: &'a Exam,
+    set: &'a BenchmarkSet,
     method: &'static dyn Method,
     settings: &'a EvalSettings,
     folder: &'a EvalFolder,
@@ -119,29 +109,29 @@ impl Cell<'_> {
     fn complete(
         &self,
         subject: &mut Subject<'_>,
-        watch: &mut dyn Watch,
+        progress: &mut dyn EvalProgress,
     ) -> Result<Vec<AnswerRecord>, EvalError> {
-        let (benchmark, method) = (self.exam.benchmark.name, self.method.name());
+        let (benchmark, method) = (self.set.benchmark.name, self.method.name());
         let (mut log, mut answers) = self.folder.answers(benchmark, method)?;
         let wanted: Vec<(&Question, u32)> = self.wanted().collect();
         self.check_order(&answers, &wanted)?;
         // an evaluation of more questions may have been here before
         answers.truncate(wanted.len());
-        watch.begin(benchmark, method, answers.len(), wanted.len());
+        progress.begin(benchmark, method, answers.len(), wanted.len());
         for portion in wanted[answers.len()..].chunks(self.settings.portion.max(1)) {
-            let began = watch.seconds();
-            let records = self.ask(subject, portion, watch)?;
+            let began = progress.seconds();
+            let records = self.ask(subject, portion, progress)?;
             for record in &records {
                 log.append(record)?;
             }
             log.sync()?;
-            if let (Some(began), Some(ended)) = (began, watch.seconds()) {
+            if let (Some(began), Some(ended)) = (began, progress.seconds()) {
                 let tokens = records.iter().map(|record| record.tokens).sum();
                 let (benchmark, method) = (benchmark.into(), method.into());
                 let timing = Timing { benchmark, method, tokens, seconds: ended - began };
                 self.folder.append_timing(&timing)?;
             }
-            watch.answered(records.len());
+            progress.answered(records.len());
             answers.extend(records);
         }
         Ok(answers)
@@ -150,25 +140,22 @@ impl Cell<'_> {
     /// Every question with every sample of it, in order.
     fn wanted(&self) -> impl Iterator<Item = (&Question, u32)> {
         let samples = self.settings.samples;
-        self.exam
-            .questions
-            .iter()
-            .flat_map(move |question| (0..samples).map(move |sample| (question, sample)))
+        self.set.questions.iter().flat_map(move |question| (0..samples).map(move |sample| (question, sample)))
     }
 
     /// The answers there are must be to the first of the questions.
     fn check_order(&self, answers: &[AnswerRecord], wanted: &[(&Question, u32)]) -> Result<(), EvalError> {
-        let strays = |(answer, (question, sample)): &(&AnswerRecord, &(&Question, u32))| {
+        let differs = |(answer, (question, sample)): &(&AnswerRecord, &(&Question, u32))| {
             answer.question != question.index || answer.sample != *sample
         };
-        match answers.iter().zip(wanted).position(|pair| strays(&pair)) {
+        match answers.iter().zip(wanted).position(|pair| differs(&pair)) {
             None => Ok(()),
             Some(line) => Err(EvalError::BadFolder {
                 path: self.folder.dir().into(),
                 message: format!(
                     "line {} of the answers to {} by {} is to question {}, sample {}; expected question {}, sample {}",
                     line + 1,
-                    self.exam.benchmark.name,
+                    self.set.benchmark.name,
                     self.method.name(),
                     answers[line].question,
                     answers[line].sample,
@@ -183,34 +170,30 @@ impl Cell<'_> {
         &self,
         subject: &mut Subject<'_>,
         portion: &[(&Question, u32)],
-        watch: &mut dyn Watch,
+        progress: &mut dyn EvalProgress,
     ) -> Result<Vec<AnswerRecord>, EvalError> {
-        let EvalSettings { seed, temperature, context, .. } = *self.settings;
+        let EvalSettings { seed, temperature, .. } = *self.settings;
         let mut conversations = Vec::with_capacity(portion.len());
         for (question, sample) in portion {
-            let asked = self.asked(question, subject.language)?;
+            let asked = self.asked(question, subject)?;
             conversations.push(Conversation::new(question.index, *sample, asked));
         }
-        let mut interview = Interview {
-            model: &mut *subject.model,
-            language: subject.language,
-            method: self.method,
-            drawing: Drawing { seed, temperature, context },
-            progress: &mut |progress| watch.generating(progress),
-        };
-        interview.lead(&mut conversations)?;
+        let sampling = AnswerSampling { stream: Stream::Benchmark, seed, temperature };
+        let shown = &mut |so_far| progress.generating(so_far);
+        Conversations { subject, method: self.method, sampling, progress: shown }
+            .finish(&mut conversations)?;
         let records = conversations.iter().zip(portion);
         Ok(records
             .map(|(conversation, (question, _))| AnswerRecord::of(conversation, question, self.method))
             .collect())
     }
 
-    fn asked(&self, question: &Question, language: &dyn Tokenizer) -> Result<Asked, EvalError> {
-        let text = self.exam.benchmark.prompt(question);
-        let length = prompt(language, &[Message::user(text.as_str())])?.len();
-        let (answer_tokens, budget_tokens) = self.settings.limits(self.exam.benchmark);
-        let room_tokens = self.settings.context.saturating_sub(length);
-        Ok(Asked { prompt: text, answer_tokens, budget_tokens, room_tokens })
+    fn asked(&self, question: &Question, subject: &Subject<'_>) -> Result<Asked, EvalError> {
+        let text = self.set.benchmark.prompt(question);
+        let length = prompt(subject.tokenizer, &[Message::user(text.as_str())])?.len();
+        let (answer_tokens, budget_tokens) = self.settings.limits(self.set.benchmark);
+        let room_tokens = subject.context.saturating_sub(length);
+        Ok(Asked { system: None, prompt: text, answer_tokens, budget_tokens, room_tokens })
     }
 }
 
@@ -222,7 +205,7 @@ mod tests {
     use super::*;
     use crate::folder::Identity;
     use crate::methods;
-    use crate::testing::{Actor, Chars, exam, settings};
+    use crate::testing::{Actor, CONTEXT, Chars, benchmark_set, settings};
     use thinktune_policy::SampleKey;
 
     const METHODS: [&str; 2] = ["zero-shot", "self-correct"];
@@ -251,8 +234,8 @@ mod tests {
     ) -> Result<Vec<Summary>, EvalError> {
         let folder = EvalFolder::open(dir, identity(&samples.to_string()))?;
         let methods: Vec<_> = METHODS.iter().filter_map(|name| methods::by_name(name)).collect();
-        let mut subject = Subject { model: actor, language: &Chars { template: true } };
-        run(&mut subject, &[exam(questions)], &methods, &settings(samples), &folder, &mut Silent)
+        let mut subject = Subject { model: actor, tokenizer: &Chars { template: true }, context: CONTEXT };
+        run(&mut subject, &[benchmark_set(questions)], &methods, &settings(samples), &folder, &mut Silent)
     }
 
     /// As text, in which what cannot be computed is equal to itself.

@@ -1,4 +1,4 @@
-//! Doubles for tests: a language of ASCII characters, and a model that answers as a function says.
+//! Doubles for tests: a tokenizer of ASCII characters, and a model that answers as a function says.
 
 use thinktune_policy::{
     Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, SampleKey, Sampling,
@@ -9,7 +9,7 @@ use thinktune_tasks::benchmarks::{self, Benchmark};
 use thinktune_tasks::grading::AnswerKind;
 
 use crate::methods::Asked;
-use crate::{EvalSettings, Exam};
+use crate::{BenchmarkSet, EvalSettings};
 
 /// Ends a turn.
 pub const END: u32 = 1;
@@ -87,9 +87,9 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
         if self.calls > self.dies_after {
             return Err(ModelError::BadInput("killed".into()));
         }
-        let language = Chars { template: true };
+        let tokenizer = Chars { template: true };
         let complete = |prompt: &Prompt, key: SampleKey| {
-            let mut tokens = language.answer_ids(&(self.says)(key, &language.decode(&prompt.tokens)));
+            let mut tokens = tokenizer.answer_ids(&(self.says)(key, &tokenizer.decode(&prompt.tokens)));
             let finish = if tokens.len() > sampling.max_tokens { Finish::Length } else { Finish::Stop };
             tokens.truncate(sampling.max_tokens);
             Completion { logprobs: vec![-1.0; tokens.len()], tokens, finish }
@@ -98,7 +98,7 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
             prompts.iter().map(|prompt| prompt.keys.iter().map(|&key| complete(prompt, key)).collect());
         let completions = completions.collect();
         for prompt in prompts {
-            let text = language.decode(&prompt.tokens);
+            let text = tokenizer.decode(&prompt.tokens);
             self.asked.extend(prompt.keys.iter().map(|&key| (key, text.clone())));
         }
         Ok(completions)
@@ -107,11 +107,11 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
 
 /// A question with room for everything.
 pub fn asked(prompt: &str) -> Asked {
-    Asked { prompt: prompt.into(), answer_tokens: 100, budget_tokens: 60, room_tokens: 10_000 }
+    Asked { system: None, prompt: prompt.into(), answer_tokens: 100, budget_tokens: 60, room_tokens: 10_000 }
 }
 
 /// `i+i?` for i below `count`.
-pub fn exam(count: u32) -> Exam {
+pub fn sums(count: u32) -> Vec<Question> {
     let question = |i: u32| Question {
         index: i,
         text: format!("{i}+{i}?"),
@@ -119,9 +119,17 @@ pub fn exam(count: u32) -> Exam {
         solution: None,
         kind: AnswerKind::Boxed,
     };
-    let benchmark: &'static Benchmark = benchmarks::by_name("homework").unwrap();
-    Exam { benchmark, questions: (0..count).map(question).collect() }
+    (0..count).map(question).collect()
 }
+
+/// Sums as a benchmark.
+pub fn benchmark_set(count: u32) -> BenchmarkSet {
+    let benchmark: &'static Benchmark = benchmarks::by_name("homework").unwrap();
+    BenchmarkSet { benchmark, questions: sums(count) }
+}
+
+/// Tokens the model holds.
+pub const CONTEXT: usize = 10_000;
 
 pub fn settings(samples: u32) -> EvalSettings {
     EvalSettings {
@@ -130,7 +138,6 @@ pub fn settings(samples: u32) -> EvalSettings {
         seed: 3,
         answer_tokens: Some(100),
         budget_tokens: Some(60),
-        context: 10_000,
         portion: 4,
     }
 }

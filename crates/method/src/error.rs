@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use thinktune_policy::ModelError;
+use thinktune_policy::{ModelError, TeacherError};
 use thinktune_runlog::RunError;
 
 use crate::settings::SettingError;
+
+/// An error of an evaluation, which the method cannot know by name.
+pub type EvaluateError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of the method crate.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +89,17 @@ pub enum MethodError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The teacher failed.
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
+    /// The evaluation on held-out sets failed.
+    #[error("the evaluation after step {step} failed")]
+    Evaluation {
+        /// The training step.
+        step: u32,
+        /// What the evaluation reported.
+        source: EvaluateError,
+    },
     /// The run folder could not be written.
     #[error(transparent)]
     Run(#[from] RunError),

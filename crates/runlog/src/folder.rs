@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
-use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
+use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
 use crate::resume::{check_identity, length_of, rewind};
@@ -20,6 +20,7 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
 pub(crate) const TIMINGS: &str = "timings.jsonl";
 pub(crate) const ROLLOUTS: &str = "rollouts";
+pub(crate) const HELD_OUT: &str = "held_out";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
@@ -147,12 +148,17 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_rollouts(&mut self, step: u64, records: &[RolloutRecord]) -> Result<(), RunError> {
-        let path = self.dir.join(ROLLOUTS).join(format!("{}.jsonl", name_of(step)));
-        let mut bytes = Vec::new();
-        for record in records {
-            bytes.append(&mut jsonl::to_line(record, &path)?);
-        }
-        write_atomic(&path, &bytes)
+        write_lines(&self.dir.join(ROLLOUTS), step, records)
+    }
+
+    /// Writes the answers to the held-out questions after a step, all or nothing.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_held_out(&mut self, step: u64, records: &[HeldOutRecord]) -> Result<(), RunError> {
+        let folder = self.dir.join(HELD_OUT);
+        create_dir(&folder)?;
+        write_lines(&folder, step, records)
     }
 
     /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given, `state` is what else the
@@ -222,6 +228,16 @@ impl RunFolder {
     }
 }
 
+/// Writes the file of a step, one line per record.
+fn write_lines(folder: &Path, step: u64, records: &[impl Serialize]) -> Result<(), RunError> {
+    let path = folder.join(format!("{}.jsonl", name_of(step)));
+    let mut bytes = Vec::new();
+    for record in records {
+        bytes.append(&mut jsonl::to_line(record, &path)?);
+    }
+    write_atomic(&path, &bytes)
+}
+
 /// A folder that is not empty must be a run folder, or what is left of one killed while it was created.
 fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
     let ours = |name: &String| name == LOCK || name == PROVENANCE || name.ends_with(TMP);
@@ -236,6 +252,7 @@ fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
         || length_of(&dir.join(EVALUATIONS)) > 0
         || !names(&dir.join(ROLLOUTS))?.is_empty()
+        || !names(&dir.join(HELD_OUT))?.is_empty()
         || !names(&dir.join(CHECKPOINTS))?.is_empty())
 }
 

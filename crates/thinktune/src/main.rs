@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod config;
 mod failure;
+mod held_out;
 mod interrupt;
 mod logging;
 mod place;

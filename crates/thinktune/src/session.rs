@@ -15,7 +15,7 @@ use crate::config::Init;
 use crate::failure::Interrupted;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
-use crate::work::Work;
+use crate::work::TrainingData;
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
 /// what they name is compared instead.
@@ -61,7 +61,7 @@ pub struct Student {
     /// Shape.
     pub spec: ModelSpec,
     /// Tokenizer and chat template.
-    pub codec: ChatTokenizer,
+    pub tokenizer: ChatTokenizer,
 }
 
 impl Student {
@@ -71,9 +71,9 @@ impl Student {
     /// A file that is missing or foreign; a tokenizer whose ids exceed the vocabulary.
     pub fn open(dir: &Path, date: &str) -> anyhow::Result<Self> {
         let spec = ModelSpec::from_dir(dir)?;
-        let codec = ChatTokenizer::load(dir, date)?;
-        codec.check_vocab(spec.vocab_size)?;
-        Ok(Self { dir: dir.into(), spec, codec })
+        let tokenizer = ChatTokenizer::load(dir, date)?;
+        tokenizer.check_vocab(spec.vocab_size)?;
+        Ok(Self { dir: dir.into(), spec, tokenizer })
     }
 
     fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
@@ -96,8 +96,8 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: {notice}");
     }
     let student = Student::open(&plan.model.fetch(options.offline)?, &plan.date)?;
-    let work = Work::load(plan, &student, options.offline)?;
-    let mut folder = open_folder(plan, &student, &work)?;
+    let data = TrainingData::load(plan, &student, options.offline)?;
+    let mut folder = open_folder(plan, &student, &data)?;
     if let Some(model) = folder.finished() {
         return Ok(Outcome { run: plan.out.clone(), model, already: true });
     }
@@ -105,8 +105,8 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: going on after step {} of {}", checkpoint.step, plan.out.display());
     }
     let mut model = student.load(plan)?;
-    let mut progress = Progress::new(options.label, plan, &student.dir, options.quiet);
-    let end = work.run(plan, &student, &mut model, &mut folder, &mut progress);
+    let mut progress = Progress::new(options.label, options.quiet);
+    let end = data.train(plan, &student, &mut model, &mut folder, &mut progress);
     progress.finish();
     match end? {
         RunEnd::Interrupted { step } => Err(Interrupted { step }.into()),
@@ -117,7 +117,7 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
     }
 }
 
-fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<RunFolder> {
+fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::Result<RunFolder> {
     let config = plan.config.to_toml();
     let mut inputs = BTreeMap::from([("model".to_string(), fingerprint(&student.dir, is_model_file)?)]);
     if let Some(path) = &plan.data.path {
@@ -130,7 +130,7 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
             }
         }
     }
-    if let Some(dir) = work.teacher_dir() {
+    if let Some(dir) = data.teacher_dir() {
         inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);
     }
     let provenance = Provenance::now(env!("CARGO_PKG_VERSION"), &config, inputs);

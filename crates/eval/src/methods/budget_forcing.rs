@@ -40,6 +40,11 @@ impl Method for BudgetForcing {
         }
         Next::Continue { text: ELICIT.into(), limit: ELICITED_TOKENS }
     }
+
+    /// An elicited answer has a length of its own, so that it is whole wherever it was stopped.
+    fn is_whole(&self, said: &[Round]) -> bool {
+        said.last().is_some_and(|round| round.ended || round.forced == ELICIT)
+    }
 }
 
 /// The budget, as far as the context has room for it and for the final answer.

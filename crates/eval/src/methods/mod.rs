@@ -18,6 +18,8 @@ pub use zero_shot::ZeroShot;
 /// A question as a method sees it.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// System message, if any.
+    pub system: Option<String>,
     /// The question, with how to answer it.
     pub prompt: String,
     /// Longest answer, in tokens.
@@ -75,6 +77,11 @@ pub trait Method: std::fmt::Debug + Sync {
     /// What comes next after `said`.
     fn next(&self, asked: &Asked, said: &[Round]) -> Next;
 
+    /// Whether the answer came to its end: its last round ended by itself.
+    fn is_whole(&self, said: &[Round]) -> bool {
+        said.last().is_some_and(|round| round.ended)
+    }
+
     /// The round the graded response begins with: its last turn.
     fn response_from(&self, said: &[Round]) -> usize {
         said.iter().rposition(|round| round.forced_tokens == 0).unwrap_or(0)
@@ -91,7 +98,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Method> {
 
 /// The question, then what the model said and what it was told, in turns.
 fn conversation(asked: &Asked, said: &[Round], told: &[&str]) -> Vec<Message> {
-    let mut messages = vec![Message::user(asked.prompt.as_str())];
+    let mut messages: Vec<Message> = asked.system.iter().map(Message::system).collect();
+    messages.push(Message::user(asked.prompt.as_str()));
     for (round, told) in said.iter().zip(told) {
         messages.push(Message::assistant(round.text.trim()));
         messages.push(Message::user(*told));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::teacher::NoReply;
+use thinktune_policy::NoReply;
 
 /// What the teacher thinks of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use thinktune_runlog::event::Author;
 
-use crate::reward::shaping::{is_low_confidence, w_aas};
 use crate::rollout::{Scored, Token};
 use crate::settings::{LossSettings, LowConfidence, Scope};
+use crate::train::shaping::{is_low_confidence, w_aas};
 
 /// What a token adds to the loss, before its share in the mini-batch is applied.
 #[derive(Debug, Clone, Copy, PartialEq)]

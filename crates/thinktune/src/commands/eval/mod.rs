@@ -1,6 +1,6 @@
 //! `thinktune eval`: benchmarks x ways of prompting on a model, every answer kept.
 
-mod exams;
+mod sets;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
-use thinktune_eval::run::{Subject, run as evaluate};
-use thinktune_eval::{EvalFolder, EvalSettings, Summary, paper, table};
+use thinktune_eval::run::run as evaluate;
+use thinktune_eval::{EvalFolder, EvalSettings, Subject, Summary, paper, table};
 use thinktune_model::{Device, FrozenModel, Precision};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
@@ -20,7 +20,7 @@ use crate::commands::print;
 use crate::failure::UsageError;
 use crate::place::{self, Place};
 use crate::session::{Student, is_model_file};
-use exams::Exams;
+use sets::BenchmarkSets;
 use watch::Progress;
 
 /// Answers asked for at a time.
@@ -32,17 +32,18 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let methods = methods_named(&args.methods)?;
     check(args)?;
     let place = place::named(&args.model)?;
-    let exams = Exams::load(&benchmarks, args, common.offline)?;
+    let sets = BenchmarkSets::load(&benchmarks, args, common.offline)?;
     let dir = place.fetch(common.offline)?;
     let student = Student::open(&dir, &args.date)?;
-    let settings = settings(args, student.spec.context);
-    let folder = open_folder(args, &place, &dir, &settings, &exams)?;
+    let settings = settings(args);
+    let folder = open_folder(args, &place, &dir, &settings, &sets)?;
     let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
-    let mut subject = Subject { model: &mut model, language: &student.codec };
-    let answers = exams.exams.iter().map(|exam| exam.questions.len()).sum::<usize>();
+    let context = student.spec.context;
+    let mut subject = Subject { model: &mut model, tokenizer: &student.tokenizer, context };
+    let answers = sets.sets.iter().map(|set| set.questions.len()).sum::<usize>();
     let total = answers * methods.len() * settings.samples as usize;
     let mut progress = Progress::new(total, common.quiet);
-    let done = evaluate(&mut subject, &exams.exams, &methods, &settings, &folder, &mut progress);
+    let done = evaluate(&mut subject, &sets.sets, &methods, &settings, &folder, &mut progress);
     progress.finish();
     report(&done?, &folder, args)
 }
@@ -134,14 +135,13 @@ fn temperature(args: &EvalArgs) -> f32 {
     args.temperature.unwrap_or(if args.samples > 1 { 1.0 } else { 0.0 })
 }
 
-fn settings(args: &EvalArgs, context: usize) -> EvalSettings {
+fn settings(args: &EvalArgs) -> EvalSettings {
     EvalSettings {
         samples: args.samples,
         temperature: temperature(args),
         seed: args.seed,
         answer_tokens: args.max_tokens,
         budget_tokens: args.budget,
-        context,
         portion: PORTION,
     }
 }
@@ -151,7 +151,7 @@ fn open_folder(
     place: &Place,
     dir: &Path,
     settings: &EvalSettings,
-    exams: &Exams,
+    sets: &BenchmarkSets,
 ) -> anyhow::Result<EvalFolder> {
     let or_default = |value: Option<usize>| value.map_or("default".into(), |value| value.to_string());
     let precision = match Precision::from(args.precision) {
@@ -171,7 +171,7 @@ fn open_folder(
         model: place.to_string(),
         model_sha256: fingerprint(dir, is_model_file)?,
         settings: of_settings,
-        benchmarks: exams.checksums.clone(),
+        benchmarks: sets.checksums.clone(),
     };
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.model));
     Ok(EvalFolder::open(&out, identity)?)

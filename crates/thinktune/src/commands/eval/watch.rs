@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use thinktune_eval::Watch;
+use thinktune_eval::EvalProgress;
 use thinktune_policy::GenerateProgress;
 
 use crate::stall::Stall;
@@ -73,7 +73,7 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
+impl EvalProgress for Progress {
     fn begin(&mut self, benchmark: &str, method: &str, done: usize, _: usize) {
         self.what = format!("{benchmark}, {method}");
         self.done += done;
