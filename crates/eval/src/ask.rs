@@ -8,7 +8,7 @@ use thinktune_policy::{
     Tokenizer,
 };
 
-use crate::methods::{Asked, Method, Next, Round};
+use crate::methods::{Method, Next, QuestionPrompt, Round};
 use crate::{EvalError, Subject};
 
 /// How answers are sampled.
@@ -30,7 +30,7 @@ pub struct Conversation {
     /// Index of the sample; keys the random numbers.
     pub sample: u32,
     /// The question.
-    pub asked: Asked,
+    pub asked: QuestionPrompt,
     /// What was said so far.
     pub said: Vec<Round>,
     /// Whether there was no room left for what the method wanted next.
@@ -41,13 +41,13 @@ pub struct Conversation {
 
 impl Conversation {
     /// A conversation that has not begun.
-    pub fn new(question: u32, sample: u32, asked: Asked) -> Self {
+    pub fn new(question: u32, sample: u32, asked: QuestionPrompt) -> Self {
         Self { question, sample, asked, said: Vec::new(), out_of_room: false, tokens: Vec::new() }
     }
 }
 
 /// What a conversation wants generated.
-struct Request {
+struct RoundRequest {
     conversation: usize,
     tokens: Vec<u32>,
     forced: String,
@@ -96,10 +96,10 @@ impl Conversations<'_, '_> {
         Ok(())
     }
 
-    fn request(&self, index: usize, conversation: &Conversation) -> Result<Option<Request>, EvalError> {
+    fn request(&self, index: usize, conversation: &Conversation) -> Result<Option<RoundRequest>, EvalError> {
         Ok(match self.method.next(&conversation.asked, &conversation.said) {
             Next::Done => None,
-            Next::Turn { messages, limit } => Some(Request {
+            Next::Turn { messages, limit } => Some(RoundRequest {
                 conversation: index,
                 tokens: prompt(self.subject.tokenizer, &messages)?,
                 forced: String::new(),
@@ -111,7 +111,7 @@ impl Conversations<'_, '_> {
                 let mut tokens = conversation.tokens.clone();
                 tokens.extend(&forced);
                 let (forced_tokens, limit) = (forced.len(), limit.saturating_sub(forced.len()).max(1));
-                Some(Request { conversation: index, tokens, forced: text, forced_tokens, limit })
+                Some(RoundRequest { conversation: index, tokens, forced: text, forced_tokens, limit })
             }
         })
     }
@@ -119,7 +119,7 @@ impl Conversations<'_, '_> {
     fn answer(
         &mut self,
         round: u32,
-        requests: Vec<Request>,
+        requests: Vec<RoundRequest>,
         conversations: &mut [Conversation],
     ) -> Result<(), EvalError> {
         let longest = requests.iter().map(|request| request.limit).max().unwrap_or(1).max(1);
@@ -142,8 +142,8 @@ impl Conversations<'_, '_> {
 /// Requests whose limits are alike, so that few tokens are drawn beyond a request's own limit: those are cut off
 /// again, and since a token's random number follows from its position, what stays is what would have been drawn
 /// alone.
-fn by_size(requests: Vec<Request>) -> Vec<Vec<Request>> {
-    let mut groups: BTreeMap<usize, Vec<Request>> = BTreeMap::new();
+fn by_size(requests: Vec<RoundRequest>) -> Vec<Vec<RoundRequest>> {
+    let mut groups: BTreeMap<usize, Vec<RoundRequest>> = BTreeMap::new();
     for request in requests {
         groups.entry(request.limit.next_power_of_two()).or_default().push(request);
     }
@@ -152,7 +152,7 @@ fn by_size(requests: Vec<Request>) -> Vec<Vec<Request>> {
 
 /// Consecutive requests with the same prompt share it: samples of a question, in the first round.
 fn prompts(
-    requests: &[Request],
+    requests: &[RoundRequest],
     conversations: &[Conversation],
     stream: Stream,
     round: u32,
@@ -173,7 +173,7 @@ fn prompts(
 }
 
 /// What was said, held to the request's own limit; `request.tokens` grows by it.
-fn said(tokenizer: &dyn Tokenizer, request: &mut Request, drawn: &[u32], finish: Finish) -> Round {
+fn said(tokenizer: &dyn Tokenizer, request: &mut RoundRequest, drawn: &[u32], finish: Finish) -> Round {
     let within = &drawn[..drawn.len().min(request.limit)];
     let ended = finish == Finish::Stop && within.len() == drawn.len();
     let spoken = &within[..within.len() - usize::from(ended)];
@@ -255,7 +255,7 @@ mod tests {
     /// One conversation, and the prompts it led to.
     fn lead(
         method: &dyn Method,
-        asked: Asked,
+        asked: QuestionPrompt,
         tokenizer: Chars,
         context: usize,
         says: impl Fn(SampleKey, &str) -> String,
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn budget_forcing_puts_wait_for_the_end_until_the_budget_is_used() {
         let words = by_round(&["twenty tokens here..", "twenty more of them.", "2}."]);
-        let budget = Asked { budget_tokens: 40, ..asked("1+1?") };
+        let budget = QuestionPrompt { budget_tokens: 40, ..asked("1+1?") };
         let (said, prompts) = lead(&BudgetForcing, budget, CHAT, 9999, words);
         let start = "<User>1+1?<end><Assistant>twenty tokens here..";
         assert_eq!(prompts[1], format!("{start}\n\nWait"), "no end token before it");
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn budget_forcing_leaves_room_for_the_answer() {
-        let budget = Asked { budget_tokens: 5000, room_tokens: 200, ..asked("q") };
+        let budget = QuestionPrompt { budget_tokens: 5000, room_tokens: 200, ..asked("q") };
         let (said, _) = lead(&BudgetForcing, budget, CHAT, 240, |_, _| "word ".repeat(30));
         assert!(!said.out_of_room);
         assert!(said.said.last().unwrap().forced.contains("Final answer"), "{:?}", said.said);
@@ -398,8 +398,8 @@ mod tests {
 
     #[test]
     fn samples_of_a_question_share_its_prompt() {
-        let requests: Vec<Request> = [0, 1, 2]
-            .map(|conversation| Request {
+        let requests: Vec<RoundRequest> = [0, 1, 2]
+            .map(|conversation| RoundRequest {
                 conversation,
                 tokens: vec![if conversation < 2 { 7 } else { 8 }],
                 forced: String::new(),

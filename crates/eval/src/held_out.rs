@@ -7,7 +7,7 @@ use thinktune_tasks::grading::grade;
 use thinktune_tasks::{Question, Verdict, first_attempt, reflects};
 
 use crate::ask::{AnswerSampling, Conversation, Conversations};
-use crate::methods::{Asked, ZeroShot};
+use crate::methods::{QuestionPrompt, ZeroShot};
 use crate::record::AnswerRecord;
 use crate::statistics::{mean, share, standard_deviation};
 use crate::{EvalError, Subject};
@@ -75,8 +75,8 @@ impl HeldOutSet {
         self.questions.iter().flat_map(move |question| (0..samples).map(move |sample| (question, sample)))
     }
 
-    fn asked(&self, question: &Question, context: usize) -> Asked {
-        Asked {
+    fn asked(&self, question: &Question, context: usize) -> QuestionPrompt {
+        QuestionPrompt {
             system: self.system.clone(),
             prompt: format!("{}{}", question.text, self.suffix),
             answer_tokens: self.answer_tokens,

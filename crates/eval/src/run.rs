@@ -5,7 +5,7 @@ use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::Benchmark;
 
 use crate::ask::{AnswerSampling, Conversation, Conversations, prompt};
-use crate::methods::{Asked, Method};
+use crate::methods::{Method, QuestionPrompt};
 use crate::record::{AnswerRecord, Timing};
 use crate::{EvalError, EvalFolder, Subject, Summary};
 
@@ -188,12 +188,12 @@ impl Cell<'_> {
             .collect())
     }
 
-    fn asked(&self, question: &Question, subject: &Subject<'_>) -> Result<Asked, EvalError> {
+    fn asked(&self, question: &Question, subject: &Subject<'_>) -> Result<QuestionPrompt, EvalError> {
         let text = self.set.benchmark.prompt(question);
         let length = prompt(subject.tokenizer, &[Message::user(text.as_str())])?.len();
         let (answer_tokens, budget_tokens) = self.settings.limits(self.set.benchmark);
         let room_tokens = subject.context.saturating_sub(length);
-        Ok(Asked { system: None, prompt: text, answer_tokens, budget_tokens, room_tokens })
+        Ok(QuestionPrompt { system: None, prompt: text, answer_tokens, budget_tokens, room_tokens })
     }
 }
 

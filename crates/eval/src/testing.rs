@@ -8,7 +8,7 @@ use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 use thinktune_tasks::grading::AnswerKind;
 
-use crate::methods::Asked;
+use crate::methods::QuestionPrompt;
 use crate::{BenchmarkSet, EvalSettings};
 
 /// Ends a turn.
@@ -106,8 +106,14 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
 }
 
 /// A question with room for everything.
-pub fn asked(prompt: &str) -> Asked {
-    Asked { system: None, prompt: prompt.into(), answer_tokens: 100, budget_tokens: 60, room_tokens: 10_000 }
+pub fn asked(prompt: &str) -> QuestionPrompt {
+    QuestionPrompt {
+        system: None,
+        prompt: prompt.into(),
+        answer_tokens: 100,
+        budget_tokens: 60,
+        room_tokens: 10_000,
+    }
 }
 
 /// `i+i?` for i below `count`.

@@ -78,7 +78,7 @@ pub enum MethodError {
         "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \
          (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.starved_steps"
     )]
-    Starved {
+    NoGuidance {
         /// The training step.
         step: u32,
         /// Steps in a row without guidance.

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod config;
 mod failure;
+mod fault_point;
 mod held_out;
 mod interrupt;
 mod logging;
@@ -13,7 +14,6 @@ mod plan;
 mod progress;
 mod session;
 mod shapes;
-mod stall;
 mod work;
 
 use std::process::ExitCode;

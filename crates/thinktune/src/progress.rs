@@ -8,9 +8,9 @@ use thinktune_method::progress::{self, Checkpoint, Phase};
 use thinktune_policy::GenerateProgress;
 use thinktune_runlog::event::EvalMetrics;
 
-use crate::stall::Stall;
+use crate::fault_point::FaultPoint;
 
-/// Watches a run for the user.
+/// Display of a run.
 pub struct Progress {
     bar: ProgressBar,
     label: String,
@@ -20,7 +20,7 @@ pub struct Progress {
     last_line: Instant,
     /// The step under way.
     step: u64,
-    stall: Stall,
+    fault_point: FaultPoint,
 }
 
 impl Progress {
@@ -42,7 +42,7 @@ impl Progress {
             summary: String::new(),
             last_line: Instant::now() - LINE_EVERY,
             step: 0,
-            stall: Stall::from_env(),
+            fault_point: FaultPoint::from_env(),
         }
     }
 
@@ -81,14 +81,14 @@ impl progress::Progress for Progress {
     fn sampling(&mut self, progress: GenerateProgress) {
         let GenerateProgress { finished, total, tokens } = progress;
         if finished > 0 {
-            self.stall.at("sampling", self.step);
+            self.fault_point.reach("sampling", self.step);
         }
         self.during(&format!("sampling {finished}/{total}, {tokens} tokens"));
     }
 
     fn training(&mut self, done: usize, total: usize) {
         if done > 0 {
-            self.stall.at("training", self.step);
+            self.fault_point.reach("training", self.step);
         }
         self.during(&format!("training {done}/{total}"));
     }

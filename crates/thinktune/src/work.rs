@@ -11,7 +11,7 @@ use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
 use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
-use thinktune_method::sft::{self, SftRun};
+use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
 use thinktune_model::{Device, Dtype, FrozenModel, LocalModel, copy_config, copy_side_files};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
@@ -22,12 +22,12 @@ use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
 use crate::config::Task;
+use crate::fault_point::FaultPoint;
 use crate::held_out::{self, HeldOutSets};
 use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
 use crate::session::Student;
-use crate::stall::Stall;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
@@ -90,7 +90,7 @@ impl TrainingData {
     ) -> anyhow::Result<RunEnd> {
         match (self, &plan.job) {
             (Self::Sft(sequences), Job::Sft(settings)) => {
-                let sft_plan = sft::Plan::new(sequences, settings, progress)?;
+                let sft_plan = SftPlan::new(sequences, settings, progress)?;
                 let mut run = SftRun::new(model, sft_plan, settings);
                 drive_here(&mut run, student, None, folder, progress)
             }
@@ -111,11 +111,11 @@ fn drive_here<R: Run>(
     folder: &mut RunFolder,
     progress: &mut Progress,
 ) -> anyhow::Result<RunEnd> {
-    let stall = Stall::from_env();
+    let fault_point = FaultPoint::from_env();
     let side_files = |step: u32, dir: &Path| -> Result<(), ModelError> {
         copy_config(&student.dir, dir, Dtype::F32)?;
         copy_side_files(&student.dir, dir)?;
-        stall.at("checkpoint", step.into());
+        fault_point.reach("checkpoint", step.into());
         Ok(())
     };
     let evaluate = evaluate.map(|hook| hook as &mut dyn Evaluate);

@@ -4,7 +4,7 @@
 //! "Wait" begins a paragraph and counts towards the budget. The answer is elicited by an opened box, so that every
 //! response has one.
 
-use super::{Asked, Method, Next, Round, conversation};
+use super::{Method, Next, QuestionPrompt, Round, conversation};
 
 const WAIT: &str = "\n\nWait";
 const ELICIT: &str = "\n\nFinal answer: \\boxed{";
@@ -26,7 +26,7 @@ impl Method for BudgetForcing {
         "s1 budget"
     }
 
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next {
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next {
         let Some(last) = said.last() else {
             return Next::Turn { messages: conversation(asked, said, &[]), limit: budget(asked) };
         };
@@ -48,7 +48,7 @@ impl Method for BudgetForcing {
 }
 
 /// The budget, as far as the context has room for it and for the final answer.
-fn budget(asked: &Asked) -> usize {
+fn budget(asked: &QuestionPrompt) -> usize {
     asked.budget_tokens.min(asked.room_tokens.saturating_sub(ELICITED_TOKENS + MARGIN)).max(1)
 }
 

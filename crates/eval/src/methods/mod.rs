@@ -17,7 +17,7 @@ pub use zero_shot::ZeroShot;
 
 /// A question as a method sees it.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct QuestionPrompt {
     /// System message, if any.
     pub system: Option<String>,
     /// The question, with how to answer it.
@@ -75,7 +75,7 @@ pub trait Method: std::fmt::Debug + Sync {
     fn title(&self) -> &'static str;
 
     /// What comes next after `said`.
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next;
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next;
 
     /// Whether the answer came to its end: its last round ended by itself.
     fn is_whole(&self, said: &[Round]) -> bool {
@@ -97,7 +97,7 @@ pub fn by_name(name: &str) -> Option<&'static dyn Method> {
 }
 
 /// The question, then what the model said and what it was told, in turns.
-fn conversation(asked: &Asked, said: &[Round], told: &[&str]) -> Vec<Message> {
+fn conversation(asked: &QuestionPrompt, said: &[Round], told: &[&str]) -> Vec<Message> {
     let mut messages: Vec<Message> = asked.system.iter().map(Message::system).collect();
     messages.push(Message::user(asked.prompt.as_str()));
     for (round, told) in said.iter().zip(told) {

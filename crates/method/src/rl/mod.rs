@@ -81,13 +81,14 @@ impl Run for RlRun<'_> {
 
     /// Guidance that is asked for and never reaches the loss is an error, not a silence.
     fn check(&self, step: u32) -> Result<(), MethodError> {
-        if self.state.starved == 0 || self.state.starved < self.settings.guidance.starved_steps {
+        if self.state.unguided_steps == 0 || self.state.unguided_steps < self.settings.guidance.starved_steps
+        {
             return Ok(());
         }
         let reasons = self.state.rejected.iter();
         let counts: Vec<String> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
         let rejected = if counts.is_empty() { "none".into() } else { counts.join(", ") };
-        Err(MethodError::Starved { step, steps: self.state.starved, rejected })
+        Err(MethodError::NoGuidance { step, steps: self.state.unguided_steps, rejected })
     }
 
     fn summary(metrics: &StepMetrics) -> String {
@@ -112,7 +113,8 @@ pub struct RlState {
     /// Optimizer updates made.
     updates: u64,
     /// Steps in a row with gamma > 0 and no guided token in the loss.
-    starved: u32,
+    #[serde(rename = "starved")]
+    unguided_steps: u32,
     /// Feedback rejected in those steps, by reason.
     rejected: BTreeMap<String, u64>,
 }
@@ -121,11 +123,11 @@ impl RlState {
     /// Counts a step whose guidance did not reach the loss, and forgets earlier ones after a step whose did.
     fn count_unguided(&mut self, metrics: &StepMetrics) {
         if metrics.gamma == 0.0 || metrics.guided_tokens > 0 {
-            self.starved = 0;
+            self.unguided_steps = 0;
             self.rejected.clear();
             return;
         }
-        self.starved += 1;
+        self.unguided_steps += 1;
         for (reason, count) in &metrics.rejected {
             *self.rejected.entry(reason.clone()).or_default() += count;
         }

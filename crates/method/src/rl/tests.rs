@@ -187,7 +187,7 @@ fn guidance_that_never_arrives_is_an_error() {
         train_with(&mut student(), Some(&mut teacher), settings, dir.path(), &mut Silent).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("step 3") && message.contains("feedback_too_long"), "{message}");
-    assert_eq!(metrics(dir.path()).len(), 3, "the starved steps can be read");
+    assert_eq!(metrics(dir.path()).len(), 3, "the unguided steps can be read");
 }
 
 #[test]

@@ -20,13 +20,13 @@ use examples::Sequence;
 /// A run of supervised fine-tuning.
 pub struct SftRun<'a> {
     student: &'a mut dyn Policy,
-    plan: Plan,
+    plan: SftPlan,
     settings: &'a Checked<SftSettings>,
 }
 
 impl<'a> SftRun<'a> {
     /// A run at its beginning.
-    pub fn new(student: &'a mut dyn Policy, plan: Plan, settings: &'a Checked<SftSettings>) -> Self {
+    pub fn new(student: &'a mut dyn Policy, plan: SftPlan, settings: &'a Checked<SftSettings>) -> Self {
         Self { student, plan, settings }
     }
 }
@@ -69,14 +69,14 @@ impl Run for SftRun<'_> {
 
 /// Which sequences each update sees.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct SftPlan {
     sequences: Vec<Sequence>,
     seed: u64,
     batch_size: usize,
     epochs: u32,
 }
 
-impl Plan {
+impl SftPlan {
     /// Drops what is too long or has nothing to learn, with a notice.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Plan {
 /// One optimizer update.
 fn update(
     student: &mut (impl Train + ?Sized),
-    plan: &Plan,
+    plan: &SftPlan,
     step: u32,
     settings: &SftSettings,
 ) -> Result<SftMetrics, MethodError> {
@@ -204,7 +204,7 @@ mod tests {
         watcher: &mut dyn Watcher,
     ) -> Result<RunEnd, MethodError> {
         let settings = settings();
-        let plan = Plan::new(sequences, &settings, &mut Silent)?;
+        let plan = SftPlan::new(sequences, &settings, &mut Silent)?;
         let mut run = SftRun::new(student, plan, &settings);
         testing::with_hooks(None, watcher, |hooks| drive(&mut run, &mut testing::run_folder(dir), hooks))
     }
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn nothing_to_train_on_is_an_error() {
         let settings = SftSettings { max_tokens: 2, ..(*settings()).clone() };
-        let message = Plan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
+        let message = SftPlan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
         assert!(
             message.contains("none of the 5 sequences") && message.contains("max_tokens = 2"),
             "{message}"

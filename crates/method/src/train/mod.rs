@@ -68,14 +68,14 @@ pub fn train(
 }
 
 /// A response of the mini-batch being trained on.
-struct Row<'a> {
+struct LossRow<'a> {
     asked: &'a Asked,
     scored: &'a Scored,
     /// Factor of each of its tokens in the loss.
     share: f64,
 }
 
-impl Row<'_> {
+impl LossRow<'_> {
     /// Which sample it is, in words.
     fn name(&self) -> String {
         let (question, sample) = (self.asked.question.index, self.scored.guided.attempt.key.sample);
@@ -84,13 +84,13 @@ impl Row<'_> {
 }
 
 /// Whether two rows belong to one group.
-fn one_group(a: &Row<'_>, b: &Row<'_>) -> bool {
+fn one_group(a: &LossRow<'_>, b: &LossRow<'_>) -> bool {
     std::ptr::eq(a.asked, b.asked)
 }
 
 /// Lengths of the rows, group by group.
-fn lengths_of(rows: &[Row<'_>]) -> Vec<GroupLengths> {
-    let lengths = |group: &[Row<'_>]| GroupLengths {
+fn lengths_of(rows: &[LossRow<'_>]) -> Vec<GroupLengths> {
+    let lengths = |group: &[LossRow<'_>]| GroupLengths {
         prompt: group[0].asked.prompt.len(),
         responses: group.iter().map(|row| row.scored.guided.tokens.len()).collect(),
     };
@@ -102,13 +102,13 @@ fn is_skipped(group: &Group<Scored>, settings: &RlSettings) -> bool {
 }
 
 /// The rows to forward, each with its share of the whole mini-batch.
-fn rows_of<'a>(mini_batch: &'a [Group<Scored>], settings: &RlSettings) -> Vec<Row<'a>> {
+fn rows_of<'a>(mini_batch: &'a [Group<Scored>], settings: &RlSettings) -> Vec<LossRow<'a>> {
     let all = mini_batch.iter().flat_map(|group| group.rows.iter().map(move |scored| (group, scored)));
     let lengths: Vec<usize> = all.clone().map(|(_, scored)| scored.guided.tokens.len()).collect();
     let shares = shares(settings.loss.aggregation, &lengths, settings.rollout.max_response_tokens);
     all.zip(shares)
         .filter(|((group, _), _)| !is_skipped(group, settings))
-        .map(|((group, scored), share)| Row { asked: &group.asked, scored, share })
+        .map(|((group, scored), share)| LossRow { asked: &group.asked, scored, share })
         .collect()
 }
 
@@ -143,7 +143,7 @@ pub fn check_logprobs(
 }
 
 /// The sequences of some rows, each group's prompt once.
-fn batch_of(rows: &[Row<'_>], settings: &RlSettings) -> TokenBatch {
+fn batch_of(rows: &[LossRow<'_>], settings: &RlSettings) -> TokenBatch {
     let mut batch = TokenBatch::new(settings.rollout.temperature);
     for group in rows.chunk_by(one_group) {
         let prompt = batch.push(&group[0].asked.prompt, []);
@@ -159,7 +159,7 @@ fn batch_of(rows: &[Row<'_>], settings: &RlSettings) -> TokenBatch {
 fn micro_step(
     student: &mut dyn Train,
     reference: Option<&mut (dyn Score + '_)>,
-    rows: &[Row<'_>],
+    rows: &[LossRow<'_>],
     step: u32,
     settings: &RlSettings,
     stats: &mut TrainStats,
@@ -178,7 +178,7 @@ fn micro_step(
 
 /// The loss of a micro-batch and d loss / d log-prob of each target.
 fn losses(
-    rows: &[Row<'_>],
+    rows: &[LossRow<'_>],
     scores: &TokenScores,
     reference: Option<&TokenScores>,
     step: u32,

@@ -1,7 +1,7 @@
 //! `thinktune eval`: benchmarks x ways of prompting on a model, every answer kept.
 
+mod progress;
 mod sets;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ use crate::commands::print;
 use crate::failure::UsageError;
 use crate::place::{self, Place};
 use crate::session::{Student, is_model_file};
+use progress::Progress;
 use sets::BenchmarkSets;
-use watch::Progress;
 
 /// Answers asked for at a time.
 const PORTION: usize = 128;

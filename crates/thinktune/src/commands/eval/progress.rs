@@ -7,12 +7,12 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use thinktune_eval::EvalProgress;
 use thinktune_policy::GenerateProgress;
 
-use crate::stall::Stall;
+use crate::fault_point::FaultPoint;
 
 /// Where stderr is no terminal, at most one line in so much time.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Watches an evaluation for the user.
+/// Display of an evaluation.
 pub struct Progress {
     bar: ProgressBar,
     lines: bool,
@@ -24,7 +24,7 @@ pub struct Progress {
     /// Answers asked for since this start.
     fresh: usize,
     what: String,
-    stall: Stall,
+    fault_point: FaultPoint,
 }
 
 impl Progress {
@@ -46,7 +46,7 @@ impl Progress {
             done: 0,
             fresh: 0,
             what: String::new(),
-            stall: Stall::from_env(),
+            fault_point: FaultPoint::from_env(),
         }
     }
 
@@ -92,7 +92,7 @@ impl EvalProgress for Progress {
         self.fresh += answers;
         self.bar.set_position(self.done as u64);
         self.line(self.done == self.total);
-        self.stall.at("answered", self.done as u64);
+        self.fault_point.reach("answered", self.done as u64);
     }
 
     fn seconds(&mut self) -> Option<f64> {
