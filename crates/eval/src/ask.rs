@@ -11,7 +11,7 @@ use thinktune_policy::{
 use crate::methods::{Method, Next, QuestionPrompt, Round};
 use crate::{EvalError, Subject};
 
-/// How answers are sampled.
+/// Sampling of answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerSampling {
     /// Stream of the random numbers.
@@ -31,9 +31,9 @@ pub struct Conversation {
     pub sample: u32,
     /// The question.
     pub asked: QuestionPrompt,
-    /// What was said so far.
+    /// Rounds so far.
     pub said: Vec<Round>,
-    /// Whether there was no room left for what the method wanted next.
+    /// True where the context had no room for what the method wanted next.
     pub out_of_room: bool,
     /// Everything up to the end of the last round, its end token left out.
     tokens: Vec<u32>,
@@ -46,7 +46,7 @@ impl Conversation {
     }
 }
 
-/// What a conversation wants generated.
+/// Next round of a conversation, to be generated.
 struct RoundRequest {
     conversation: usize,
     tokens: Vec<u32>,
@@ -61,7 +61,7 @@ pub struct Conversations<'a, 'm> {
     pub subject: &'a mut Subject<'m>,
     /// The way of prompting.
     pub method: &'a dyn Method,
-    /// How answers are sampled.
+    /// Sampling of answers.
     pub sampling: AnswerSampling,
     /// Told how far generation has come.
     pub progress: &'a mut dyn FnMut(GenerateProgress),
@@ -150,7 +150,7 @@ fn by_size(requests: Vec<RoundRequest>) -> Vec<Vec<RoundRequest>> {
     groups.into_values().collect()
 }
 
-/// Consecutive requests with the same prompt share it: samples of a question, in the first round.
+/// Prompts of the requests: consecutive requests with the same prompt share it: samples of a question, in the first round.
 fn prompts(
     requests: &[RoundRequest],
     conversations: &[Conversation],
@@ -172,7 +172,7 @@ fn prompts(
     (prompts, places)
 }
 
-/// What was said, held to the request's own limit; `request.tokens` grows by it.
+/// Round made of the drawn tokens, held to the request's own limit; `request.tokens` grows by it.
 fn said(tokenizer: &dyn Tokenizer, request: &mut RoundRequest, drawn: &[u32], finish: Finish) -> Round {
     let within = &drawn[..drawn.len().min(request.limit)];
     let ended = finish == Finish::Stop && within.len() == drawn.len();

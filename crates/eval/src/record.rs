@@ -22,13 +22,13 @@ pub struct AnswerRecord {
     pub extracted: Option<String>,
     /// Why it is not correct, where the grader says.
     pub reason: Option<String>,
-    /// Whether the answer was cut off by the token limit or the model's context.
+    /// True where the answer was cut off by the token limit or the model's context.
     pub truncated: bool,
     /// Tokens drawn, in all rounds together.
     pub tokens: u64,
     /// Rounds of generation.
     pub rounds: u32,
-    /// What was said before the response, where a method has several turns.
+    /// Turns before the response, where a method has several turns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<String>,
     /// The response, forced words included.
@@ -57,14 +57,14 @@ impl AnswerRecord {
         }
     }
 
-    /// Whether the answer is right: it ended by itself, and its final answer is correct. Accuracy counts this, and the
+    /// Returns true where the answer is right: it ended by itself, and its final answer is correct. Accuracy counts this, and the
     /// reward of training.
     pub fn is_right(&self) -> bool {
         !self.truncated && self.verdict == Verdict::Correct
     }
 }
 
-/// How long a piece of work took: one line of `timings.jsonl`, which two equal evaluations do not share.
+/// Duration of a portion of answers: one line of `timings.jsonl`, which two equal evaluations do not share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// The benchmark.

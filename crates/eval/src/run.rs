@@ -18,7 +18,7 @@ pub struct BenchmarkSet {
     pub questions: Vec<Question>,
 }
 
-/// How questions are asked.
+/// Settings of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalSettings {
     /// Samples of each question.

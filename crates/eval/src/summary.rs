@@ -1,4 +1,4 @@
-//! What the answers to a benchmark by a method come to.
+//! Summary of the answers to a benchmark by a method.
 
 use serde::{Deserialize, Serialize};
 use thinktune_tasks::Verdict;

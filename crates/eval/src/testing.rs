@@ -17,7 +17,7 @@ pub const END: u32 = 1;
 /// One token per ASCII character.
 #[derive(Debug, Clone, Copy)]
 pub struct Chars {
-    /// Whether conversations go through a template: `<user>...<end><assistant>`.
+    /// True where conversations go through a template: `<user>...<end><assistant>`.
     pub template: bool,
 }
 
@@ -60,9 +60,9 @@ impl Tokenizer for Chars {
 
 /// Answers prompts as told; what the function returns ends by itself unless it is too long.
 pub struct Actor<F> {
-    /// What it says to a prompt.
+    /// Its answer to a prompt.
     pub says: F,
-    /// What it was asked, in order.
+    /// Keys and prompts it was asked, in order.
     pub asked: Vec<(SampleKey, String)>,
     /// Calls of `generate` after which it dies.
     pub dies_after: usize,

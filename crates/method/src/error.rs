@@ -22,7 +22,7 @@ pub enum MethodError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A line of a data file that is not an example.
@@ -32,7 +32,7 @@ pub enum MethodError {
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What was found and what was expected.
+        /// The text found and the text expected.
         message: String,
     },
     /// Data that cannot be trained on.
@@ -43,7 +43,7 @@ pub enum MethodError {
     BadPrompts {
         /// Its name or file.
         name: String,
-        /// What was found and what was expected.
+        /// The text found and the text expected.
         message: String,
     },
     /// A loss that is NaN or infinite; the weights are those of the last update before it.
@@ -97,7 +97,7 @@ pub enum MethodError {
     Evaluation {
         /// The training step.
         step: u32,
-        /// What the evaluation reported.
+        /// The evaluation's error.
         source: EvaluateError,
     },
     /// The run folder could not be written.

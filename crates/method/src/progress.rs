@@ -1,4 +1,4 @@
-//! What a run is watched by. [`Progress`] shows, [`Control`] interrupts. The method itself has no clock and no
+//! Display and interruption of a run: [`Progress`] shows, [`Control`] interrupts. The method itself has no clock and no
 //! terminal.
 
 use thinktune_policy::GenerateProgress;
@@ -50,7 +50,7 @@ pub trait Progress {
 
 /// Decision to stop a run early.
 pub trait Control {
-    /// Whether the run should finish its step, write a checkpoint and stop.
+    /// Returns true where the run should finish its step, write a checkpoint and stop.
     fn interrupted(&mut self) -> bool;
 }
 

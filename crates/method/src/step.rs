@@ -25,7 +25,7 @@ pub struct Models<'a> {
     pub reference: Option<&'a mut dyn Score>,
 }
 
-/// What a step produced.
+/// Results of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// Its number, from 1.

@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What stands between single backticks.
+/// Text between single backticks.
 fn names(document: &str) -> Vec<String> {
     document.split('`').skip(1).step_by(2).map(String::from).collect()
 }
@@ -63,7 +63,7 @@ fn every_file_item_and_test_named_exists() {
     assert!(items > 30 && tests > 30, "the document is read as it is written: {items} items, {tests} tests");
 }
 
-/// Whether source text defines a function, type, constant or public field of that name.
+/// Returns true where source text defines a function, type, constant or public field of that name.
 fn defines(text: &str, name: &str) -> bool {
     let ends_there = |rest: &str| rest.starts_with(|c: char| !c.is_alphanumeric() && c != '_');
     text.lines().any(|line| {

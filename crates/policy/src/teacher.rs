@@ -1,4 +1,4 @@
-//! What the method sees of a teacher: a request about an attempt goes in, a reply comes out.
+//! A teacher as the method sees it: a request about an attempt goes in, a reply comes out.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct TeacherRequest {
     pub key: SampleKey,
 }
 
-/// What came back.
+/// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TeacherReply {
     /// A reply that ended by itself; special tokens, if any, are shown in it.
@@ -27,7 +27,7 @@ pub enum TeacherReply {
     },
     /// A reply cut off by the token limit.
     Truncated {
-        /// What there is of it.
+        /// The part there is of it.
         text: String,
         /// Tokens drawn.
         tokens: usize,
@@ -51,7 +51,7 @@ pub enum NoReply {
     ServerError,
     /// The server refused the request.
     Refused,
-    /// What came was no reply.
+    /// The answer was no reply.
     BadAnswer,
 }
 
@@ -78,7 +78,7 @@ pub trait Teacher {
     ) -> Result<Vec<TeacherReply>, TeacherError>;
 }
 
-/// How replies are drawn, the same for all requests of a run.
+/// Sampling of replies, the same for all requests of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TeacherSampling {
     /// Keys all random numbers.
@@ -107,7 +107,7 @@ pub enum TeacherError {
     Cache {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What the server is asked, and what its answer is worth.
+//! Requests to the server, and the reading of its answers.
 
 use serde_json::{Value, json};
 use thinktune_policy::rng::SampleRng;
@@ -80,7 +80,7 @@ pub(crate) fn read_answer(answer: &Value, sampling: &TeacherSampling) -> Result<
     }
 }
 
-/// Whether a refusal says that the prompt is too long.
+/// Returns true where a refusal says that the prompt is too long.
 pub(crate) fn says_too_long(text: &str) -> bool {
     let text = text.to_lowercase();
     let signs = [

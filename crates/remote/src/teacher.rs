@@ -28,7 +28,7 @@ pub struct RemoteTeacher {
     client: Client,
     messages: MessagesOf,
     sampling: TeacherSampling,
-    /// Where prompts are made here.
+    /// Tokenizer of prompts that are made here; none where the server makes them.
     tokenizer: Option<Box<dyn Tokenizer>>,
     cache: Cache,
 }

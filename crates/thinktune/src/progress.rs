@@ -1,4 +1,4 @@
-//! What a person sees of a run: a progress bar on stderr, one line per step where stderr is no terminal.
+//! Display of a run: a progress bar on stderr, one line per step where stderr is no terminal.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub struct Progress {
     bar: ProgressBar,
     label: String,
     lines: bool,
-    /// What the last finished step said.
+    /// Summary of the last finished step.
     summary: String,
     last_line: Instant,
     /// The step under way.
@@ -56,7 +56,7 @@ impl Progress {
     }
 }
 
-/// Where stderr is no terminal, at most one line in so much time.
+/// Least time between two lines where stderr is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 impl progress::Progress for Progress {

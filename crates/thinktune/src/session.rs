@@ -32,7 +32,7 @@ const FREE_KEYS: [&str; 10] = [
     "guidance.teacher.retries",
 ];
 
-/// How to run.
+/// Options of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
     /// Begins the progress bar.
@@ -50,7 +50,7 @@ pub struct Outcome {
     pub run: PathBuf,
     /// The finished model.
     pub model: PathBuf,
-    /// Whether it had been finished before this start.
+    /// True where it had been finished before this start.
     pub already: bool,
 }
 
@@ -144,7 +144,7 @@ fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::R
     Ok(folder)
 }
 
-/// What a model folder is read for: weights, configuration, tokenizer, chat template.
+/// Returns true for the files a model folder is read for: weights, configuration, tokenizer, chat template.
 pub fn is_model_file(name: &str) -> bool {
     !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
 }

@@ -1,4 +1,4 @@
-//! What a run works on, loaded: questions and a teacher, or examples to imitate; and the run itself.
+//! Training data of a run, loaded: questions and a teacher, or examples to imitate; and the run itself.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub enum TrainingData {
         questions: Questions,
         /// The folder of the teacher's model, where it is another than the initial student, or of its tokenizer.
         teacher: Option<PathBuf>,
-        /// What the student is evaluated on.
+        /// Held-out sets that the student is evaluated on.
         held_out: Vec<HeldOutSet>,
     },
     /// Supervised fine-tuning.

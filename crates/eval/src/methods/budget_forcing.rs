@@ -10,7 +10,7 @@ const WAIT: &str = "\n\nWait";
 const ELICIT: &str = "\n\nFinal answer: \\boxed{";
 /// Longest elicited answer, in tokens, [`ELICIT`] included.
 const ELICITED_TOKENS: usize = 96;
-/// What the last [`WAIT`] may exceed the budget by.
+/// Tokens by which the last [`WAIT`] may exceed the budget.
 const MARGIN: usize = 8;
 
 /// See the module.

@@ -30,22 +30,22 @@ pub struct QuestionPrompt {
     pub room_tokens: usize,
 }
 
-/// What the model said in one round.
+/// Answer of the model in one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
-    /// What it continued, beyond the round before; empty at the beginning of a turn.
+    /// Text it continued, beyond the round before; empty at the beginning of a turn.
     pub forced: String,
-    /// Tokens of what it continued.
+    /// Tokens of that text.
     pub forced_tokens: usize,
-    /// What it said.
+    /// Its text.
     pub text: String,
     /// Tokens drawn, the end token included.
     pub tokens: usize,
-    /// Whether it ended by itself.
+    /// True where it ended by itself.
     pub ended: bool,
 }
 
-/// What comes next.
+/// Next action of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// An answer to a conversation.
@@ -74,10 +74,10 @@ pub trait Method: std::fmt::Debug + Sync {
     /// As in tables, and in the paper's where it is there.
     fn title(&self) -> &'static str;
 
-    /// What comes next after `said`.
+    /// Returns what comes next after `said`.
     fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next;
 
-    /// Whether the answer came to its end: its last round ended by itself.
+    /// Returns true where the answer came to its end: its last round ended by itself.
     fn is_whole(&self, said: &[Round]) -> bool {
         said.last().is_some_and(|round| round.ended)
     }

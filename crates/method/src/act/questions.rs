@@ -1,4 +1,4 @@
-//! Which questions a step draws: a fresh permutation every epoch, derived from the step number alone.
+//! Draw of a step's questions: a fresh permutation every epoch, derived from the step number alone.
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ use gamma::gamma;
 use splice::{Limits, splice};
 use teacher::reply_key;
 
-/// What the teacher's round took.
+/// Counts of the teacher's round.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HelpReport {
     /// Share of the eligible attempts asked for.

@@ -6,7 +6,7 @@ use crate::error::MethodError;
 use crate::rollout::{Group, Guided};
 use crate::settings::{LowConfidence, RlSettings};
 
-/// Whether the settings have a use for log pi_old of the teacher's tokens: for the clipped ratio, the log, or the check.
+/// Returns true where the settings have a use for log pi_old of the teacher's tokens: for the clipped ratio, the log, or the check.
 pub fn is_needed(settings: &RlSettings) -> bool {
     settings.loss.low_confidence == LowConfidence::Clip
         || settings.run.log_logprobs

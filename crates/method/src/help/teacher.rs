@@ -72,7 +72,7 @@ impl Teacher for LocalTeacher<'_> {
     }
 }
 
-/// How the settings have replies drawn.
+/// Sampling of replies, as the settings have it.
 pub fn sampling_of(settings: &RlSettings) -> TeacherSampling {
     let guidance = &settings.guidance;
     TeacherSampling {

@@ -107,7 +107,7 @@ impl Run for RlRun<'_> {
     }
 }
 
-/// What a run carries from step to step, beside the student.
+/// State of a run beside the student, carried from step to step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RlState {
     /// Optimizer updates made.

@@ -24,10 +24,10 @@ use timed::Timed;
 pub trait Run {
     /// The line of a step in `metrics.jsonl`.
     type Metrics: Serialize;
-    /// What a checkpoint holds beside the student.
+    /// Type of the state that a checkpoint holds beside the student.
     type State: Serialize + DeserializeOwned;
 
-    /// How many steps there are, and what is due after which.
+    /// Steps of the run, and what is due after which.
     fn schedule(&self) -> Schedule;
 
     /// The model that learns, to be saved.
@@ -36,7 +36,7 @@ pub trait Run {
     /// The model that learns, to be restored and evaluated.
     fn student_mut(&mut self) -> &mut dyn Policy;
 
-    /// What the next checkpoint holds beside the student.
+    /// State that the next checkpoint holds beside the student.
     fn state(&self) -> &Self::State;
 
     /// Goes on from the state of a checkpoint.
@@ -65,7 +65,7 @@ pub trait Run {
     fn summary(metrics: &Self::Metrics) -> String;
 }
 
-/// What is logged of a step.
+/// Log entries of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepLog<M> {
     /// The line of `metrics.jsonl`.
@@ -110,11 +110,11 @@ pub trait Evaluate {
 /// Writer of the files that make a checkpoint a model folder, tokenizer and configuration, for a step into a folder.
 pub type SideFiles<'a> = &'a dyn Fn(u32, &Path) -> Result<(), ModelError>;
 
-/// What the program adds to a run.
+/// Parts of a run that the program supplies.
 pub struct Hooks<'a> {
     /// Evaluation on held-out sets; none where there are no sets.
     pub evaluate: Option<&'a mut dyn Evaluate>,
-    /// What a checkpoint needs beside weights and state.
+    /// Files of a checkpoint beside weights and state.
     pub side_files: SideFiles<'a>,
     /// Shows the run.
     pub progress: &'a mut dyn Progress,
@@ -122,12 +122,12 @@ pub struct Hooks<'a> {
     pub control: &'a mut dyn Control,
 }
 
-/// How a run ended.
+/// End of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
     /// All steps are done.
     Done {
-        /// How many there were.
+        /// Number of steps.
         steps: u32,
     },
     /// The run was asked to stop; a checkpoint is written.

@@ -67,7 +67,7 @@ impl Run for SftRun<'_> {
     }
 }
 
-/// Which sequences each update sees.
+/// Sequences that each update sees.
 #[derive(Debug, Clone)]
 pub struct SftPlan {
     sequences: Vec<Sequence>,

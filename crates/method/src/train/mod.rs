@@ -76,14 +76,14 @@ struct LossRow<'a> {
 }
 
 impl LossRow<'_> {
-    /// Which sample it is, in words.
+    /// Names the sample, in words.
     fn name(&self) -> String {
         let (question, sample) = (self.asked.question.index, self.scored.guided.attempt.key.sample);
         format!("question {question}, sample {sample}")
     }
 }
 
-/// Whether two rows belong to one group.
+/// Returns true where two rows belong to one group.
 fn one_group(a: &LossRow<'_>, b: &LossRow<'_>) -> bool {
     std::ptr::eq(a.asked, b.asked)
 }

@@ -5,7 +5,7 @@ use thinktune_runlog::event::Author;
 
 use crate::train::loss::{Kind, TokenLoss};
 
-/// What training a step came to.
+/// Sums over the training of a step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainStats {
     /// Learning rate of the step.

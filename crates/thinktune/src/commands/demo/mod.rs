@@ -30,7 +30,7 @@ use table::{Column, Guidance, Sample, Table};
 const RECIPE: &str = include_str!("../../../../../configs/homework/thinktuning.toml");
 /// The recipe of `--catch-phrase`.
 const CATCH_PHRASE: &str = include_str!("../../../../../configs/homework/thinktuning-catch-phrase.toml");
-/// What `--quick` changes.
+/// Settings that `--quick` changes.
 const QUICK: [&str; 2] = ["run.steps=20", "run.checkpoint_every=20"];
 /// Held-out problems asked, in full and in the quick version.
 const HELD_OUT: (usize, usize) = (1024, 256);

@@ -85,7 +85,7 @@ fn methods_named(names: &[String]) -> Result<Vec<&'static dyn Method>, UsageErro
     distinct("--methods", names, &known, &methods::by_name)
 }
 
-/// What the names stand for, each once; `all` stands for all.
+/// Items that the names stand for, each once; `all` stands for all.
 fn distinct<T>(
     flag: &str,
     names: &[String],

@@ -9,7 +9,7 @@ use thinktune_policy::GenerateProgress;
 
 use crate::fault_point::FaultPoint;
 
-/// Where stderr is no terminal, at most one line in so much time.
+/// Least time between two lines where stderr is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Display of an evaluation.
