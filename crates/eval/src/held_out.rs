@@ -151,7 +151,7 @@ mod tests {
             suffix: " Answer in a box.".into(),
             samples,
             temperature: 1.0,
-            answer_tokens: 24,
+            answer_tokens: 30,
             phrase: Some("aha".into()),
             seed: 5,
         }
@@ -170,7 +170,7 @@ mod tests {
     fn says(key: SampleKey, _: &str) -> String {
         let texts = [
             ["\\boxed{0}", "\\boxed{1}\n\naha \\boxed{0}"],
-            ["\\boxed{2}\n\nno \\boxed{3}", "\\boxed{2} and so on and on"],
+            ["\\boxed{2}\n\nno \\boxed{3}", "\\boxed{2} and so on and on and on"],
         ];
         texts[key.question as usize][key.sample as usize].into()
     }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(found.phrase_rate, 0.25);
         assert_eq!((found.reflected_right_to_right, found.reflected_wrong_to_right), (0.0, 1.0));
         assert_eq!(found.truncated, 0.25);
-        assert_eq!(found.response_tokens_mean, (10.0 + 25.0 + 24.0 + 24.0) / 4.0);
+        assert_eq!(found.response_tokens_mean, (10.0 + 25.0 + 24.0 + 30.0) / 4.0);
         let kept = |answer: &HeldOutRecord| (answer.question, answer.sample, answer.right, answer.truncated);
         let expected = [(0, 0, true, false), (0, 1, true, false), (1, 0, false, false), (1, 1, false, true)];
         assert_eq!(answers.iter().map(kept).collect::<Vec<_>>(), expected);
@@ -224,7 +224,7 @@ mod tests {
             benchmarks: Default::default(),
         };
         let folder = crate::EvalFolder::open(dir.path(), identity).unwrap();
-        let settings = crate::EvalSettings { answer_tokens: Some(24), ..crate::testing::settings(2) };
+        let settings = crate::EvalSettings { answer_tokens: Some(30), ..crate::testing::settings(2) };
         let mut model = Actor::new(says);
         let mut subject = Subject { model: &mut model, tokenizer: &Chars { template: true }, context: 1000 };
         let sets = [crate::testing::benchmark_set(2)];
