@@ -7,35 +7,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::RunError;
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
 use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
+use crate::layout::{
+    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, RunIdentity, TIMINGS,
+};
 use crate::resume::{check_identity, length_of, rewind};
-use crate::{Provenance, RunError};
 
-pub(crate) const CONFIG: &str = "config.toml";
-pub(crate) const PROVENANCE: &str = "provenance.json";
-pub(crate) const METRICS: &str = "metrics.jsonl";
-pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
-pub(crate) const TIMINGS: &str = "timings.jsonl";
-pub(crate) const ROLLOUTS: &str = "rollouts";
-pub(crate) const HELD_OUT: &str = "held_out";
-pub(crate) const CHECKPOINTS: &str = "checkpoints";
-pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
 const FINAL: &str = "final";
-
-/// What a folder must agree with to be continued.
-#[derive(Debug, Clone)]
-pub struct RunIdentity<'a> {
-    /// Resolved configuration, as TOML.
-    pub config: &'a str,
-    /// Dotted keys that may change between two starts: where the folder is, how often to save, ...
-    pub free_keys: &'a [&'a str],
-    /// Where the run comes from; the inputs' hashes must agree.
-    pub provenance: &'a Provenance,
-}
 
 /// A folder opened for writing.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ mod error;
 mod files;
 mod folder;
 mod jsonl;
+mod layout;
 mod provenance;
 mod read;
 mod resume;
@@ -35,8 +36,9 @@ pub use checkpoint::Checkpoint;
 pub use clock::{Phase, PhaseTokens, StepClock};
 pub use error::RunError;
 pub use files::write_atomic;
-pub use folder::{FolderLock, Opened, RunFolder, RunIdentity};
+pub use folder::{FolderLock, Opened, RunFolder};
 pub use jsonl::{JsonLines, JsonLog, RECORD_VERSION};
+pub use layout::RunIdentity;
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
     checkpoints, latest_checkpoint, read_config, read_evaluations, read_held_out, read_metrics,

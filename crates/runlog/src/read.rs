@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::checkpoint::{self, Checkpoint, name_of, step_of};
 use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
 use crate::files::{names, read_text};
-use crate::folder::{
+use crate::layout::{
     CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS,
 };
 use crate::{JsonLines, Provenance, RunError};

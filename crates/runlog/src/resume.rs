@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
 use crate::error::ConfigDifference;
 use crate::files::{names, read_text, remove_leftovers, write_atomic};
-use crate::folder::{
+use crate::layout::{
     CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, ROLLOUTS, RunIdentity, TIMINGS,
 };
 use crate::{RunError, jsonl};

@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod session;
 mod shapes;
+mod student;
 mod work;
 
 use std::process::ExitCode;

@@ -2,19 +2,15 @@
 //! method, exports the result.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::Value;
 use thinktune_method::run::RunEnd;
-use thinktune_model::{Device, Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
-use thinktune_policy::ModelError;
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
-use thinktune_text::ChatTokenizer;
 
-use crate::config::Init;
 use crate::failure::Interrupted;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
+use crate::student::{Student, is_model_file};
 use crate::work::TrainingData;
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
@@ -54,39 +50,6 @@ pub struct Outcome {
     pub already: bool,
 }
 
-/// A model's folder and what was read of it, its weights aside.
-pub struct Student {
-    /// The folder.
-    pub dir: PathBuf,
-    /// Shape.
-    pub spec: ModelSpec,
-    /// Tokenizer and chat template.
-    pub tokenizer: ChatTokenizer,
-}
-
-impl Student {
-    /// Reads everything but the weights.
-    ///
-    /// # Errors
-    /// A file that is missing or foreign; a tokenizer whose ids exceed the vocabulary.
-    pub fn open(dir: &Path, date: &str) -> anyhow::Result<Self> {
-        let spec = ModelSpec::from_dir(dir)?;
-        let tokenizer = ChatTokenizer::load(dir, date)?;
-        tokenizer.check_vocab(spec.vocab_size)?;
-        Ok(Self { dir: dir.into(), spec, tokenizer })
-    }
-
-    fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
-        Ok(match plan.init {
-            Init::Pretrained => LocalModel::load(&self.dir, Device::Auto, plan.precision)?,
-            Init::Random => {
-                let params = init_random(self.spec.clone(), plan.seed);
-                LocalModel::new(params, Device::Auto, plan.precision)?
-            }
-        })
-    }
-}
-
 /// Trains to the end, or from the newest checkpoint of an interrupted run to the end.
 ///
 /// # Errors
@@ -111,7 +74,7 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
     match end? {
         RunEnd::Interrupted { step } => Err(Interrupted { step }.into()),
         RunEnd::Done { steps } => {
-            let dir = folder.write_final(steps.into(), |dir| export(&model, &student.dir, dir))?;
+            let dir = folder.write_final(steps.into(), |dir| student.export(&model, dir))?;
             Ok(Outcome { run: plan.out.clone(), model: dir, already: false })
         }
     }
@@ -142,26 +105,4 @@ fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::R
     let mut folder = opened.folder;
     folder.keep_checkpoints(plan.keep_checkpoints);
     Ok(folder)
-}
-
-/// Returns true for the files a model folder is read for: weights, configuration, tokenizer, chat template.
-pub fn is_model_file(name: &str) -> bool {
-    !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
-}
-
-/// Weights in the precision the model came in, with its tokenizer and configuration.
-fn export(model: &LocalModel, from: &Path, to: &Path) -> Result<(), ModelError> {
-    let dtype = dtype_of(from);
-    model.save_weights(to, dtype)?;
-    copy_config(from, to, dtype)?;
-    copy_side_files(from, to)
-}
-
-/// The precision `config.json` names; f32 where it names none.
-fn dtype_of(dir: &Path) -> Dtype {
-    let text = std::fs::read_to_string(dir.join("config.json")).unwrap_or_default();
-    let config: Value = serde_json::from_str(&text).unwrap_or_default();
-    let name = ["dtype", "torch_dtype"].iter().find_map(|key| config[*key].as_str());
-    let known = [Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| Some(dtype.torch_name()) == name);
-    known.unwrap_or(Dtype::F32)
 }

@@ -13,7 +13,7 @@ use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Device, Dtype, FrozenModel, LocalModel, copy_config, copy_side_files};
+use thinktune_model::{Device, Dtype, FrozenModel, LocalModel};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -27,7 +27,7 @@ use crate::held_out::{self, HeldOutSets};
 use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
-use crate::session::Student;
+use crate::student::Student;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
@@ -113,8 +113,7 @@ fn drive_here<R: Run>(
 ) -> anyhow::Result<RunEnd> {
     let fault_point = FaultPoint::from_env();
     let side_files = |step: u32, dir: &Path| -> Result<(), ModelError> {
-        copy_config(&student.dir, dir, Dtype::F32)?;
-        copy_side_files(&student.dir, dir)?;
+        student.copy_side_files(dir, Dtype::F32)?;
         fault_point.reach("checkpoint", step.into());
         Ok(())
     };

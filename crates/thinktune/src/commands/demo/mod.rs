@@ -22,7 +22,8 @@ use crate::config::Config;
 use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::plan::{self, Job, Plan};
-use crate::session::{self, Options, Student};
+use crate::session::{self, Options};
+use crate::student::Student;
 use folder::DemoFolder;
 use table::{Column, Guidance, Sample, Table};
 

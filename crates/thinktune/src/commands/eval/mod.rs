@@ -19,7 +19,7 @@ use crate::args::{Common, EvalArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
 use crate::place::{self, Place};
-use crate::session::{Student, is_model_file};
+use crate::student::{Student, is_model_file};
 use progress::Progress;
 use sets::BenchmarkSets;
 
