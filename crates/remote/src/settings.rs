@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which endpoint is asked.
+/// Endpoint of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
@@ -13,7 +13,7 @@ pub enum Api {
     Completions,
 }
 
-/// Where the teacher is, and how patiently it is asked.
+/// Address of the teacher, and limits of the requests to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteSettings {
@@ -21,7 +21,7 @@ pub struct RemoteSettings {
     pub url: String,
     /// The model's name there.
     pub model: String,
-    /// Which endpoint is asked.
+    /// Endpoint of the server.
     #[serde(default)]
     pub api: Api,
     /// Folder or hub name of the teacher's tokenizer and chat template; for `completions`.
@@ -36,7 +36,7 @@ pub struct RemoteSettings {
     /// Time for one reply.
     #[serde(default = "two_minutes")]
     pub timeout_seconds: u64,
-    /// How often a request that failed is tried again.
+    /// Retries of a request that failed.
     #[serde(default = "four")]
     pub retries: u32,
     /// Sends `"thinktune"` along, which names the random numbers to draw; servers that do not know it pass over it,
@@ -67,9 +67,9 @@ fn yes() -> bool {
 pub struct BadSetting {
     /// Its name within the table.
     pub name: &'static str,
-    /// What was found.
+    /// The value found.
     pub value: String,
-    /// What would have been accepted.
+    /// The values that are accepted.
     pub expected: &'static str,
 }
 

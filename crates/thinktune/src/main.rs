@@ -5,6 +5,8 @@ mod args;
 mod commands;
 mod config;
 mod failure;
+mod fault_point;
+mod held_out;
 mod interrupt;
 mod logging;
 mod place;
@@ -12,7 +14,7 @@ mod plan;
 mod progress;
 mod session;
 mod shapes;
-mod stall;
+mod student;
 mod work;
 
 use std::process::ExitCode;
