@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use crate::config::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use thinktune_model::Device;
 use thinktune_tasks::grading::AnswerKind;
+
+use crate::config::Precision;
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
 #[derive(Debug, Parser)]
@@ -71,6 +74,9 @@ pub struct DemoArgs {
     /// Seed of every random number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Folder for the two runs [default: runs/demo, or the next free runs/demo-2, runs/demo-3, ...]
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -87,6 +93,9 @@ pub struct TrainArgs {
     /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Device to compute on, in place of model.device: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub device: Option<Device>,
     /// Print the resolved plan (first prompt, stop tokens, memory, updates) and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -135,6 +144,9 @@ pub struct EvalArgs {
     /// The date chat templates are told
     #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
     pub date: String,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -177,6 +189,9 @@ pub struct GenerateArgs {
     /// Completions to sample
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub samples: u32,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -214,6 +229,9 @@ pub struct LogprobsArgs {
     /// Token ids, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_name = "ID,ID,...")]
     pub ids: Vec<u32>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -252,6 +270,9 @@ pub struct ServeArgs {
     /// The model's name in requests [default: the last part of MODEL]
     #[arg(long)]
     pub name: Option<String>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -330,6 +351,9 @@ pub struct BenchArgs {
     /// Prompts side by side in --part decode
     #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub batches: Vec<u32>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -364,6 +388,13 @@ impl BenchPart {
             Self::Train => "train",
         }
     }
+}
+
+/// A device that is there.
+fn device(text: &str) -> Result<Device, Box<dyn Error + Send + Sync>> {
+    let device: Device = text.parse()?;
+    device.resolve()?;
+    Ok(device)
 }
 
 /// A number of tokens, from 1 to 16 million.

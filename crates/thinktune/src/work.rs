@@ -12,7 +12,7 @@ use thinktune_method::settings::{Ask, RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::run_sft;
 use thinktune_method::step::Classroom;
-use thinktune_model::{Device, FrozenModel, LocalModel};
+use thinktune_model::{FrozenModel, LocalModel};
 use thinktune_policy::{Score, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -167,7 +167,7 @@ impl RlRun<'_> {
             return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, Device::Auto, self.plan.precision)?, Some(teacher.codec))))
+        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.codec))))
     }
 }
 

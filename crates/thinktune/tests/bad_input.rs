@@ -44,6 +44,8 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
             &["model.path=no/such/folder"],
             &["model.path = \"no/such/folder\"", "a folder that exists, or org/name"],
         ),
+        (&["model.device=gpu"], &["model.device = \"gpu\": expected `auto`", "there: `cpu`"]),
+        (&["model.device=cuda:0"], &["model.device = \"cuda:0\": expected `auto`", "there: `cpu`"]),
         (&["model.path="], &["model.path = (not set)"]),
         (&["method="], &["method = (not set)", "thinktuning, grpo or sft"]),
         (&["run.steps="], &["run.steps = (not set)"]),

@@ -54,6 +54,38 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
+fn absent_devices_are_refused_before_the_model() {
+    let place = Place::new();
+    place.write("tt.toml", THINKTUNING);
+    for args in [
+        &["train", "tt.toml"][..],
+        &["eval", "nowhere", "--benchmarks", "homework"],
+        &["generate", "nowhere", "--prompt", "a"],
+        &["serve", "nowhere"],
+        &["logprobs", "nowhere", "--ids", "1"],
+        &["bench", "--model", "nowhere"],
+        &["demo"],
+    ] {
+        let absent = place.run(&[args, &["--device", "cuda:0"]].concat());
+        assert!(absent.code == 2 && absent.stderr.contains("there is: `cpu`"), "{args:?}: {}", absent.stderr);
+        let unknown = place.run(&[args, &["--device", "gpu"]].concat());
+        assert!(unknown.code == 2 && unknown.stderr.contains("`gpu` is no device"), "{args:?}: {}", unknown.stderr);
+        assert!(unknown.stderr.contains("there is: `cpu`"), "{args:?}: {}", unknown.stderr);
+    }
+    assert!(!place.path("runs").exists(), "nothing is begun");
+}
+
+#[test]
+fn automatic_device_is_recorded_by_its_name() {
+    let place = Place::new();
+    place.write("tt.toml", THINKTUNING);
+    place.ok(&["train", "tt.toml", "--set", "run.steps=1", "--device", "auto"]);
+    assert!(place.read("runs/tt/config.toml").contains("device = \"cpu\"\n"));
+    let again = place.ok(&["train", "tt.toml", "--set", "run.steps=1", "--device", "cpu"]);
+    assert!(again.starts_with("was finished before"), "{again}");
+}
+
+#[test]
 fn generate_is_reproducible_and_a_sample_does_not_depend_on_how_many_there_are() {
     let place = Place::new();
     let generate = |samples: &str| -> Value {

@@ -84,6 +84,7 @@ impl Shown {
         if let Some(spec) = &self.model.spec {
             row("", &shape(spec));
         }
+        row("device", &plan.device.to_string());
         row("data", &self.data);
         for (name, value) in &self.step.lines {
             row(name, value);
@@ -118,6 +119,7 @@ impl Shown {
             "method": plan.method.name(),
             "out": plan.out,
             "model": plan.model.to_string(),
+            "device": plan.device.to_string(),
             "parameters": self.model.spec.as_ref().map(ModelSpec::parameters),
             "data": self.data,
             "first_prompt": self.prompt.as_ref().map(|p| json!({ "text": p.text, "ids": p.ids, "bos_count": p.bos })),

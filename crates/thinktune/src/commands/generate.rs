@@ -1,7 +1,7 @@
 //! `thinktune generate`: completions of a text or of a user's message.
 
 use serde_json::{Value, json};
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_policy::{Completion, Finish, Generate, Message, Prompt, SampleKey, Sampling, Stream};
 use thinktune_text::ChatTokenizer;
 
@@ -16,7 +16,7 @@ pub fn run(args: &GenerateArgs, common: Common) -> anyhow::Result<()> {
     let dir = place::named(&args.model)?.fetch(common.offline)?;
     let codec = ChatTokenizer::load(&dir, &args.date)?;
     let tokens = prompt_tokens(args, &codec)?;
-    let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
     let key = |sample| SampleKey { stream: Stream::Generate, step: 0, question: 0, sample };
     let prompt = Prompt { tokens: tokens.clone().into(), keys: (0..args.samples).map(key).collect() };

@@ -1,7 +1,7 @@
 //! `thinktune logprobs`: log-probs of given ids, for comparison with another implementation.
 
 use serde_json::{Value, json};
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, LogprobsArgs};
@@ -27,7 +27,7 @@ pub fn run(args: &LogprobsArgs, common: Common) -> anyhow::Result<()> {
     // Only for showing tokens as text: a model folder without a tokenizer is good enough.
     let codec = ChatTokenizer::load(&dir, DEFAULT_DATE).ok();
     let token = |id: u32| codec.as_ref().map(|codec| codec.decode_raw(&[id]));
-    let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     let logits = model.logits(&args.ids)?;
     let scored = score(&args.ids, &logits);
     if args.json {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_serve::{ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
@@ -30,7 +30,7 @@ pub fn run(args: &ServeArgs, common: Common) -> anyhow::Result<()> {
     warn_if_reachable(address, settings.api_key.is_some());
     let dir = place.fetch(common.offline)?;
     let codec = ChatTokenizer::load(&dir, &args.date)?;
-    let model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     codec.check_vocab(model.spec().vocab_size)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;

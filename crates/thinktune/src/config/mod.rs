@@ -159,7 +159,7 @@ section!(
 );
 section!(
     /// `[model]`.
-    Model { path: String, init: Init, precision: Precision, date: String }
+    Model { path: String, init: Init, precision: Precision, device: String, date: String }
 );
 section!(
     /// `[data]`.

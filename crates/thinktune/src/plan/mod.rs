@@ -9,7 +9,7 @@ use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
     Ask, Checked, LrSchedule, OptimizerSettings, RlSettings, SettingError, SftSettings,
 };
-use thinktune_model::Precision;
+use thinktune_model::{Device, Precision};
 use thinktune_remote::RemoteSettings;
 
 use crate::config::{self, Config, Init, Method, Task};
@@ -34,6 +34,8 @@ pub struct Plan {
     pub init: Init,
     /// What it computes in, and teacher and reference with it.
     pub precision: Precision,
+    /// The device that student, teacher and reference are on.
+    pub device: Device,
     /// The date chat templates are told.
     pub date: String,
     /// Questions or examples.
@@ -144,7 +146,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
     drop_unused_sections(c, method, &mut notices)?;
     let seed = *c.seed.get_or_insert(0);
     let out = PathBuf::from(c.out.get_or_insert_with(|| "runs/run".into()).as_str());
-    let (model, init, precision, date) = resolve_model(c)?;
+    let ResolvedModel { place: model, init, precision, device, date } = resolve_model(c)?;
     let data = resolve_data(c, method)?;
     let job = match method {
         Method::Sft => Job::Sft(resolve_sft(c, seed)?),
@@ -155,7 +157,21 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
     let run = c.run.get_or_insert_default();
     let keep_checkpoints = *run.keep_checkpoints.get_or_insert(2);
     ensure(keep_checkpoints > 0, "run.keep_checkpoints", keep_checkpoints, "at least 1")?;
-    Ok(Plan { config, method, seed, out, model, init, precision, date, data, job, keep_checkpoints, notices })
+    Ok(Plan {
+        config,
+        method,
+        seed,
+        out,
+        model,
+        init,
+        precision,
+        device,
+        date,
+        data,
+        job,
+        keep_checkpoints,
+        notices,
+    })
 }
 
 /// A section the method does not use is an error, except `[guidance]` under GRPO: comparing the two by
@@ -190,7 +206,16 @@ fn unused(key: &str, method: &str) -> Result<(), UsageError> {
     Err(UsageError(format!("`{key}` is set, and method {method} does not use it; remove it")))
 }
 
-fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, Precision, String)> {
+/// `[model]`, read.
+struct ResolvedModel {
+    place: Place,
+    init: Init,
+    precision: Precision,
+    device: Device,
+    date: String,
+}
+
+fn resolve_model(c: &mut Config) -> anyhow::Result<ResolvedModel> {
     let model = c.model.get_or_insert_default();
     let path = required(model.path.clone(), "model.path", "a folder in Hugging Face layout, or org/name")?;
     let place = place::parse(&path).map_err(|expected| error("model.path", &path, expected))?;
@@ -198,7 +223,18 @@ fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, Precision, Stri
     let date = model.date.get_or_insert_with(|| DEFAULT_DATE.into()).clone();
     ensure(is_date(&date), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
     let precision = (*model.precision.get_or_insert(config::Precision::F32)).into();
-    Ok((place, init, precision, date))
+    let name = model.device.get_or_insert_with(|| Device::Auto.to_string());
+    let device = resolve_device(name)?;
+    *name = device.to_string();
+    Ok(ResolvedModel { place, init, precision, device, date })
+}
+
+/// The device of this name, in place of `auto` the one that it stands for.
+fn resolve_device(name: &str) -> Result<Device, SettingError> {
+    let there: Vec<String> = Device::present().iter().map(|device| format!("`{device}`")).collect();
+    let expected = || format!("`auto`, or a device that is there: {}", there.join(", "));
+    let found = name.parse::<Device>().ok().and_then(|device| device.resolve().ok());
+    found.ok_or_else(|| error("model.device", name, expected()))
 }
 
 fn is_date(text: &str) -> bool {

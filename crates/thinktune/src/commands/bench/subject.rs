@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thinktune_method::act::questions::Questions;
 use thinktune_method::rollout::Asked;
 use thinktune_method::settings::RlSettings;
-use thinktune_model::{Device, LocalModel, ModelSpec, Params};
+use thinktune_model::{LocalModel, ModelSpec, Params};
 use thinktune_policy::{SampleKey, Stream, rng};
 use thinktune_tasks::{AnswerKind, Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
@@ -45,7 +45,7 @@ impl Subject {
             check(&spec)?;
             let name = format!("shape {}, random weights", args.shape);
             return Ok(Self {
-                model: LocalModel::new(random(spec, args.seed), Device::Auto, args.precision.into())?,
+                model: LocalModel::new(random(spec, args.seed), args.device, args.precision.into())?,
                 name,
                 codec: None,
             });
@@ -53,7 +53,7 @@ impl Subject {
         let dir = place::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
         let codec = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
-        let model = LocalModel::load(&dir, Device::Auto, args.precision.into())?;
+        let model = LocalModel::load(&dir, args.device, args.precision.into())?;
         if let Some(codec) = &codec {
             codec.check_vocab(model.spec().vocab_size)?;
         }

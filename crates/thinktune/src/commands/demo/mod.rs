@@ -9,7 +9,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thinktune_method::evaluate::{Answer, Evaluation, Exam, evaluate};
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_policy::GenerateProgress;
 use thinktune_tasks::Question;
 use thinktune_tasks::homework::{self, Split};
@@ -110,6 +110,7 @@ impl Demo<'_> {
             format!("method={method}"),
             format!("seed={}", self.args.seed),
             format!("out={}", quoted(&self.folder.dir().join(method))),
+            format!("model.device={}", self.args.device),
             format!("model.path={}", quoted(&models.join("student"))),
             format!("guidance.teacher={}", quoted(&models.join("teacher"))),
         ];
@@ -144,7 +145,7 @@ impl Demo<'_> {
             bar.set_style(style);
         }
         bar.set_message(name.to_string());
-        let mut model = FrozenModel::load(dir, Device::Auto, plan.precision)?;
+        let mut model = FrozenModel::load(dir, plan.device, plan.precision)?;
         let mut progress = |progress: GenerateProgress| bar.set_position(progress.finished as u64);
         let evaluation = evaluate(&mut model, &student.codec, exam, step, &mut progress);
         bar.finish_and_clear();

@@ -11,7 +11,7 @@ use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
 use thinktune_eval::run::{Subject, run as evaluate};
 use thinktune_eval::{EvalFolder, EvalSettings, Summary, paper, table};
-use thinktune_model::{Device, FrozenModel, Precision};
+use thinktune_model::{FrozenModel, Precision};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 
@@ -37,7 +37,7 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let student = Student::open(&dir, &args.date)?;
     let settings = settings(args, student.spec.context);
     let folder = open_folder(args, &place, &dir, &settings, &exams)?;
-    let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     let mut subject = Subject { model: &mut model, language: &student.codec };
     let answers = exams.exams.iter().map(|exam| exam.questions.len()).sum::<usize>();
     let total = answers * methods.len() * settings.samples as usize;
