@@ -64,7 +64,7 @@ pub fn run_rl(
             folder.append_timings(&timings)?;
         }
         observer.step(&metrics);
-        state.watch_for_starvation(&made, &metrics.rejected, settings.guidance.starved_steps)?;
+        state.watch_for_starvation(&made, &metrics.rejected, settings.guidance.max_unguided_steps)?;
         let (last, interrupted) = (number == steps, observer.interrupted());
         if last || interrupted || number % settings.run.checkpoint_every == 0 {
             save_checkpoint(room.student, folder, observer, number, &state)?;
@@ -476,7 +476,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = testing::rl_settings();
         settings.guidance.max_feedback_tokens = 1;
-        settings.guidance.starved_steps = 3;
+        settings.guidance.max_unguided_steps = 3;
         let mut teacher = ScriptedTeacher;
         let error =
             train_with(&mut student(), Some(&mut teacher), settings, dir.path(), &mut Silent).unwrap_err();

@@ -59,7 +59,7 @@ pub enum Command {
     /// Measure training steps, decoding and matrix products on this machine
     Bench(BenchArgs),
     /// Print every setting of a configuration file, with its default and meaning
-    Settings,
+    Settings(SettingsArgs),
 }
 
 /// `thinktune demo`.
@@ -99,6 +99,9 @@ pub struct TrainArgs {
     /// Print the resolved plan (first prompt, stop tokens, memory, updates) and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: print every setting, not only those that differ from the defaults
+    #[arg(long, requires = "dry_run")]
+    pub all: bool,
     /// Print results as JSON
     #[arg(long)]
     pub json: bool,
@@ -251,6 +254,9 @@ pub struct GradeArgs {
     /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
     #[arg(long, value_name = "NAME", default_value = "math")]
     pub task: AnswerKind,
+    /// Accepted for uniformity: the output is JSON lines in any case
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `thinktune serve`.
@@ -291,6 +297,9 @@ pub struct ServeArgs {
     /// The date chat templates are told
     #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
     pub date: String,
+    /// Print name and address as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `thinktune homework`.
@@ -313,6 +322,17 @@ pub struct HomeworkArgs {
     /// Conversations the teacher is fine-tuned on last
     #[arg(long, default_value_t = 12_000)]
     pub teacher: usize,
+    /// Print the folders written as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune settings`.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// Print a JSON schema (draft 2020-12), by which editors complete and check configuration files
+    #[arg(long, visible_alias = "json")]
+    pub json_schema: bool,
 }
 
 /// `thinktune bench`.
@@ -397,8 +417,15 @@ fn device(text: &str) -> Result<Device, Box<dyn Error + Send + Sync>> {
     Ok(device)
 }
 
+/// Tokens at most that a measurement counts.
+const MOST_TOKENS: usize = 1 << 24;
+
+/// A text that is no number of tokens.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a whole number from 1 to {MOST_TOKENS}")]
+struct BadCount;
+
 /// A number of tokens, from 1 to 16 million.
-fn count(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=1 << 24).contains(number));
-    number.ok_or_else(|| format!("expected a whole number from 1 to {}", 1 << 24))
+fn count(text: &str) -> Result<usize, BadCount> {
+    text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number)).ok_or(BadCount)
 }

@@ -12,9 +12,9 @@ use thinktune_policy::{GenerateProgress, ModelError};
 use thinktune_runlog::Checkpoint;
 use thinktune_runlog::event::{EvalMetrics, PhaseTiming, SftMetrics, StepMetrics, StepTimings};
 
+use crate::fault_point::FaultPoint;
 use crate::interrupt;
 use crate::plan::{Job, Plan};
-use crate::stall::Stall;
 
 /// Watches a run for the user.
 pub struct Progress {
@@ -30,7 +30,7 @@ pub struct Progress {
     last_line: Instant,
     /// The step under way.
     step: u64,
-    stall: Stall,
+    fault: FaultPoint,
 }
 
 impl Progress {
@@ -39,7 +39,7 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let (steps, epochs) = match &plan.job {
             Job::Rl(rl) => (u64::from(rl.settings.run.steps), None),
-            Job::Sft(settings) => (0, Some(settings.epochs)),
+            Job::Sft(settings) => (0, Some(settings.examples.epochs)),
         };
         let bar = if quiet || !terminal { ProgressBar::hidden() } else { ProgressBar::new(steps) };
         bar.set_length(steps);
@@ -60,7 +60,7 @@ impl Progress {
             summary: String::new(),
             last_line: Instant::now() - LINE_EVERY,
             step: 0,
-            stall: Stall::from_env(),
+            fault: FaultPoint::from_env(),
         }
     }
 
@@ -106,14 +106,14 @@ impl Observer for Progress {
     fn sampling(&mut self, progress: GenerateProgress) {
         let GenerateProgress { finished, total, tokens } = progress;
         if finished > 0 {
-            self.stall.at("sampling", self.step);
+            self.fault.at("sampling", self.step);
         }
         self.during(&format!("sampling {finished}/{total}, {tokens} tokens"));
     }
 
     fn training(&mut self, done: usize, total: usize) {
         if done > 0 {
-            self.stall.at("training", self.step);
+            self.fault.at("training", self.step);
         }
         self.during(&format!("training {done}/{total}"));
     }
@@ -168,7 +168,7 @@ impl Observer for Progress {
     fn checkpoint_files(&mut self, dir: &Path) -> Result<(), ModelError> {
         copy_config(&self.model_dir, dir, Dtype::F32)?;
         copy_side_files(&self.model_dir, dir)?;
-        self.stall.at("checkpoint", self.step);
+        self.fault.at("checkpoint", self.step);
         Ok(())
     }
 

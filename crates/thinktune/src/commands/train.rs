@@ -14,7 +14,7 @@ pub fn run(args: &TrainArgs, common: Common) -> anyhow::Result<()> {
     let set: Vec<String> = args.set.iter().cloned().chain(device).collect();
     let plan = plan::resolve(Config::load(&args.config, &set)?)?;
     if args.dry_run {
-        return dry_run::run(&plan, args.json);
+        return dry_run::run(&plan, args.all, args.json);
     }
     interrupt::install()?;
     let label = plan.method.name();

@@ -12,8 +12,9 @@ use thinktune_text::ChatTokenizer;
 
 use crate::args::BenchArgs;
 use crate::failure::UsageError;
+use crate::model_source::ModelSource;
 use crate::plan::DEFAULT_DATE;
-use crate::{place, shapes};
+use crate::shapes;
 
 /// Random values drawn; matrices repeat them. An odd number, so that rows of a matrix differ.
 const DRAWN: usize = (1 << 18) + 1;
@@ -50,7 +51,7 @@ impl Subject {
                 codec: None,
             });
         };
-        let dir = place::named(name)?.fetch(offline)?;
+        let dir = ModelSource::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
         let codec = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
         let model = LocalModel::load(&dir, args.device, args.precision.into())?;

@@ -18,7 +18,7 @@ use thinktune_tasks::benchmarks::{self, Benchmark};
 use crate::args::{Common, EvalArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
-use crate::place::{self, Place};
+use crate::model_source::ModelSource;
 use crate::session::{Student, is_model_file};
 use exams::Exams;
 use watch::Progress;
@@ -31,7 +31,7 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let benchmarks = benchmarks_named(&args.benchmarks)?;
     let methods = methods_named(&args.methods)?;
     check(args)?;
-    let place = place::named(&args.model)?;
+    let place = ModelSource::named(&args.model)?;
     let exams = Exams::load(&benchmarks, args, common.offline)?;
     let dir = place.fetch(common.offline)?;
     let student = Student::open(&dir, &args.date)?;
@@ -148,7 +148,7 @@ fn settings(args: &EvalArgs, context: usize) -> EvalSettings {
 
 fn open_folder(
     args: &EvalArgs,
-    place: &Place,
+    place: &ModelSource,
     dir: &Path,
     settings: &EvalSettings,
     exams: &Exams,

@@ -7,7 +7,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use thinktune_eval::Watch;
 use thinktune_policy::GenerateProgress;
 
-use crate::stall::Stall;
+use crate::fault_point::FaultPoint;
 
 /// Where stderr is no terminal, at most one line in so much time.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub struct Progress {
     /// Answers asked for since this start.
     fresh: usize,
     what: String,
-    stall: Stall,
+    fault: FaultPoint,
 }
 
 impl Progress {
@@ -46,7 +46,7 @@ impl Progress {
             done: 0,
             fresh: 0,
             what: String::new(),
-            stall: Stall::from_env(),
+            fault: FaultPoint::from_env(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Watch for Progress {
         self.fresh += answers;
         self.bar.set_position(self.done as u64);
         self.line(self.done == self.total);
-        self.stall.at("answered", self.done as u64);
+        self.fault.at("answered", self.done as u64);
     }
 
     fn seconds(&mut self) -> Option<f64> {
