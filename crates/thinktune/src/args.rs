@@ -145,7 +145,7 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
     /// Device to compute on: auto, cpu, or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
@@ -217,7 +217,7 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
     /// Print one JSON object with text, tokens and log-probs of every completion
     #[arg(long)]
@@ -295,7 +295,7 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
     /// Print name and address as one JSON object
     #[arg(long)]

@@ -22,7 +22,7 @@ use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
 use crate::config::Task;
-use crate::plan::held_out::HeldOut;
+use crate::plan::HeldOut;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
 use crate::session::Student;

@@ -1,9 +1,10 @@
 //! The definition of settings: one line of [`section!`](crate::section) gives a setting its name, type, default,
 //! range and meaning. The struct, the reader, the check, the reference and the schema are made from that line.
 
-use std::fmt;
-
-use super::{Range, SettingError, Values};
+use super::error::SettingError;
+use super::kind::Kind;
+use super::range::Range;
+use super::values::Values;
 
 /// A setting as it was defined.
 #[derive(Debug, Clone)]
@@ -29,172 +30,6 @@ pub enum DefaultValue {
     None(toml::Value),
     /// It must be given. With an example.
     Required(toml::Value),
-}
-
-/// The type of a setting.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// A whole number, 0 or more.
-    Integer,
-    /// A number.
-    Number,
-    /// Two numbers.
-    Pair,
-    /// A text.
-    Text,
-    /// True or false.
-    Boolean,
-    /// One of these names.
-    Choice(Vec<String>),
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer => f.write_str("a whole number, 0 or more"),
-            Self::Number => f.write_str("a number"),
-            Self::Pair => f.write_str("two numbers in brackets"),
-            Self::Text => f.write_str("text in quotes"),
-            Self::Boolean => f.write_str("true or false"),
-            Self::Choice(names) => {
-                write!(
-                    f,
-                    "one of {}",
-                    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-                )
-            }
-        }
-    }
-}
-
-/// A type that settings have.
-pub trait SettingValue: Sized {
-    /// The type as the reference and the schema name it.
-    fn kind() -> Kind;
-
-    /// Reads a value of a configuration, where it is of this type.
-    fn from_toml(value: &toml::Value) -> Option<Self>;
-
-    /// The value as a configuration has it.
-    fn to_toml(&self) -> toml::Value;
-
-    /// The numbers that the range judges.
-    fn numbers(&self) -> Vec<f64> {
-        Vec::new()
-    }
-}
-
-macro_rules! integers {
-    ($($name:ty),*) => {$(
-        impl SettingValue for $name {
-            fn kind() -> Kind {
-                Kind::Integer
-            }
-
-            fn from_toml(value: &toml::Value) -> Option<Self> {
-                value.as_integer().and_then(|number| number.try_into().ok())
-            }
-
-            fn to_toml(&self) -> toml::Value {
-                toml::Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
-            }
-
-            fn numbers(&self) -> Vec<f64> {
-                vec![*self as f64]
-            }
-        }
-    )*};
-}
-
-integers!(u32, u64, usize);
-
-/// TOML writes 1 for 1.0.
-fn number(value: &toml::Value) -> Option<f64> {
-    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
-}
-
-impl SettingValue for f64 {
-    fn kind() -> Kind {
-        Kind::Number
-    }
-
-    fn from_toml(value: &toml::Value) -> Option<Self> {
-        number(value)
-    }
-
-    fn to_toml(&self) -> toml::Value {
-        toml::Value::Float(*self)
-    }
-
-    fn numbers(&self) -> Vec<f64> {
-        vec![*self]
-    }
-}
-
-impl SettingValue for f32 {
-    fn kind() -> Kind {
-        Kind::Number
-    }
-
-    fn from_toml(value: &toml::Value) -> Option<Self> {
-        number(value).map(|number| number as f32)
-    }
-
-    /// The shortest digits that mean this number, as in the file: 0.7, not 0.699999988079071.
-    fn to_toml(&self) -> toml::Value {
-        toml::Value::Float(self.to_string().parse().unwrap_or_else(|_| f64::from(*self)))
-    }
-
-    fn numbers(&self) -> Vec<f64> {
-        vec![f64::from(*self)]
-    }
-}
-
-impl SettingValue for [f64; 2] {
-    fn kind() -> Kind {
-        Kind::Pair
-    }
-
-    fn from_toml(value: &toml::Value) -> Option<Self> {
-        let numbers: Vec<f64> = value.as_array()?.iter().map(number).collect::<Option<_>>()?;
-        numbers.try_into().ok()
-    }
-
-    fn to_toml(&self) -> toml::Value {
-        toml::Value::Array(self.map(toml::Value::Float).into())
-    }
-
-    fn numbers(&self) -> Vec<f64> {
-        self.to_vec()
-    }
-}
-
-impl SettingValue for bool {
-    fn kind() -> Kind {
-        Kind::Boolean
-    }
-
-    fn from_toml(value: &toml::Value) -> Option<Self> {
-        value.as_bool()
-    }
-
-    fn to_toml(&self) -> toml::Value {
-        toml::Value::Boolean(*self)
-    }
-}
-
-impl SettingValue for String {
-    fn kind() -> Kind {
-        Kind::Text
-    }
-
-    fn from_toml(value: &toml::Value) -> Option<Self> {
-        value.as_str().map(String::from)
-    }
-
-    fn to_toml(&self) -> toml::Value {
-        toml::Value::String(self.clone())
-    }
 }
 
 /// A group of settings, defined by [`section!`](crate::section).
@@ -223,31 +58,6 @@ pub trait Section: Sized {
 /// The dotted name of a setting.
 pub fn dotted(section: &str, name: &str) -> String {
     if section.is_empty() { name.into() } else { format!("{section}.{name}") }
-}
-
-/// Fails where a number of `value` is outside `range`.
-///
-/// # Errors
-/// Key, value, and the range in words.
-pub fn check_range<T: SettingValue>(key: &str, value: &T, range: Range) -> Result<(), SettingError> {
-    let numbers = value.numbers();
-    if numbers.iter().all(|&number| range.contains(number)) {
-        return Ok(());
-    }
-    let shown: Vec<String> = numbers.iter().map(f64::to_string).collect();
-    Err(if let [one] = &shown[..] {
-        SettingError::new(key, one, range)
-    } else {
-        SettingError::new(
-            key,
-            format!("[{}]", shown.join(", ")),
-            format!("{} numbers {range}", words(shown.len())),
-        )
-    })
-}
-
-fn words(count: usize) -> String {
-    if count == 2 { "two".into() } else { count.to_string() }
 }
 
 /// The lines of a doc comment.

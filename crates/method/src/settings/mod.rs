@@ -4,49 +4,35 @@
 //! plain values; [`Checked`] is the proof that they make sense together, and the only form that
 //! [`run`](crate::run) and [`sft`](crate::sft) accept. Key names in errors are those of the configuration file.
 
-mod define;
+mod error;
+
+mod kind;
 
 mod range;
 
-mod sections;
-
 mod values;
+
+mod define;
+
+mod sections;
 
 mod check;
 
-use std::fmt::Display;
 use std::ops::Deref;
 
 use thinktune_policy::{AdamW, Message};
 use thinktune_tasks::Question;
 
-pub use define::{DefaultValue, Kind, Section, Setting, SettingValue, check_range, doc_lines, dotted};
-pub use range::{Range, above, any, at_least, between, from_below, within};
+pub use define::{DefaultValue, Section, Setting, doc_lines, dotted};
+pub use error::SettingError;
+pub use kind::{Kind, SettingValue};
+pub use range::{Range, above, any, at_least, between, check_range, from_below, within};
 pub use sections::{
     Aggregation, ExampleSettings, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, LowConfidence,
     LrSchedule, MiniBatchSettings, OptimizerSettings, RewardSettings, RolloutSettings, RunSettings, Scope,
 };
 pub use toml::Value as TomlValue;
 pub use values::Values;
-
-/// A setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {value}: expected {expected}")]
-pub struct SettingError {
-    /// Its name in the configuration file.
-    pub key: String,
-    /// The value found.
-    pub value: String,
-    /// What would have been accepted.
-    pub expected: String,
-}
-
-impl SettingError {
-    /// The error of a setting, the value found, and what was expected.
-    pub fn new(key: impl Into<String>, value: impl Display, expected: impl Display) -> Self {
-        Self { key: key.into(), value: value.to_string(), expected: expected.to_string() }
-    }
-}
 
 /// Settings that can judge themselves.
 pub trait Check {

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::Bound;
 
+use super::error::SettingError;
+use super::kind::SettingValue;
+
 /// An interval of numbers, with a reason for the reader of an error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
@@ -98,6 +101,31 @@ impl fmt::Display for Range {
         }
         f.write_str(self.note)
     }
+}
+
+/// Fails where a number of `value` is outside `range`.
+///
+/// # Errors
+/// Key, value, and the range in words.
+pub fn check_range<T: SettingValue>(key: &str, value: &T, range: Range) -> Result<(), SettingError> {
+    let numbers = value.numbers();
+    if numbers.iter().all(|&number| range.contains(number)) {
+        return Ok(());
+    }
+    let shown: Vec<String> = numbers.iter().map(f64::to_string).collect();
+    Err(if let [one] = &shown[..] {
+        SettingError::new(key, one, range)
+    } else {
+        SettingError::new(
+            key,
+            format!("[{}]", shown.join(", ")),
+            format!("{} numbers {range}", words(shown.len())),
+        )
+    })
+}
+
+fn words(count: usize) -> String {
+    if count == 2 { "two".into() } else { count.to_string() }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The settings of the methods, each defined here and nowhere else.
 
-use super::{above, at_least, between, from_below, within};
+use super::range::{above, at_least, between, from_below, within};
 use crate::{choices, section};
 
 section! {

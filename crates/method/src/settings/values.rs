@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::{SettingError, SettingValue};
+use super::error::SettingError;
+use super::kind::SettingValue;
 
 /// A configuration: what was given, and, once sections have been read, the defaults that they took.
 #[derive(Debug, Clone, Default, PartialEq)]

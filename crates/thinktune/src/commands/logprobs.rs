@@ -6,8 +6,8 @@ use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, LogprobsArgs};
 use crate::commands::print;
+use crate::config::DEFAULT_DATE;
 use crate::model_source::ModelSource;
-use crate::plan::DEFAULT_DATE;
 
 /// Alternatives shown per position.
 const TOP: usize = 5;

@@ -3,7 +3,7 @@
 use thinktune_method::settings::{SettingError, Values};
 use toml::{Table, Value};
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::sections::{Form, headings};
 
 /// Keys that were called otherwise, with their names of today.

@@ -7,7 +7,8 @@ use thinktune_method::settings::{
 use thinktune_method::{choices, section};
 use thinktune_remote::RemoteSettings;
 
-use crate::plan::DEFAULT_DATE;
+/// What chat templates are told today is, where nothing else is said.
+pub const DEFAULT_DATE: &str = "2025-01-01";
 
 section! {
     /// Every setting of `thinktune train`, with its default. A key that begins with `#` has no default value: it is

@@ -4,28 +4,12 @@ use std::path::{Path, PathBuf};
 
 use thinktune_method::settings::{Section, SettingError, Values, dotted};
 use thinktune_policy::Sampling;
-use thinktune_tasks::benchmarks::{self, Benchmark, Source};
+use thinktune_tasks::benchmarks::{self, Source};
 use toml::Value;
 
-use super::ensure;
+use super::refuse::ensure;
+use super::types::HeldOut;
 use crate::config::{HeldOutSettings, element_of};
-
-/// A held-out set.
-#[derive(Debug, Clone)]
-pub struct HeldOut {
-    /// The benchmark.
-    pub benchmark: &'static Benchmark,
-    /// Its file; none where it is generated.
-    pub path: Option<PathBuf>,
-    /// Questions, at most.
-    pub limit: usize,
-    /// Samples of each.
-    pub samples: usize,
-    /// Sampling temperature; 0 is greedy.
-    pub temperature: f32,
-    /// Longest answer, in tokens.
-    pub max_tokens: usize,
-}
 
 /// Fills in and checks the held-out sets. Those without `run.eval_every`, and the reverse, are errors: something
 /// would be silently left undone.

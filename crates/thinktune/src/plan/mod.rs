@@ -1,139 +1,29 @@
 //! From what was typed to what will be done: every default filled in, every value judged, before anything is loaded.
 
-pub mod held_out;
+mod held_out;
+mod refuse;
 pub mod rl;
+mod types;
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
-    Ask, Checked, ExampleSettings, OptimizerSettings, RlSettings, Section, SettingError, SftSettings, Values,
+    Ask, Checked, ExampleSettings, OptimizerSettings, Section, SettingError, SftSettings, Values,
 };
 use thinktune_model::{Device, Precision};
-use thinktune_remote::RemoteSettings;
+use thinktune_text::Date;
 
 use crate::config::{Config, DataSettings, Init, KeepSettings, Method, ModelSettings, Task, TopSettings};
 use crate::failure::UsageError;
-use crate::model_source::{EXPECTED, ModelSource};
-use held_out::HeldOut;
+use crate::model_source::ModelSource;
+pub use types::{DataPlan, HeldOut, Help, Job, Plan, RlPlan, Teacher};
 
-/// A run, checked.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The configuration with every default filled in: as written to the run folder, and enough to run again.
-    pub config: Config,
-    /// What is run.
-    pub method: Method,
-    /// Keys all random numbers.
-    pub seed: u64,
-    /// Run folder.
-    pub out: PathBuf,
-    /// The student.
-    pub model: ModelSource,
-    /// Whether its weights are loaded or drawn.
-    pub init: Init,
-    /// What it computes in, and teacher and reference with it.
-    pub precision: Precision,
-    /// The device that student, teacher and reference are on.
-    pub device: Device,
-    /// The date chat templates are told.
-    pub date: String,
-    /// Questions or examples.
-    pub data: DataPlan,
-    /// Settings of the method.
-    pub job: Job,
-    /// Checkpoints kept.
-    pub keep_checkpoints: usize,
-    /// What the user should know of how the configuration was read.
-    pub notices: Vec<String>,
-}
-
-/// Where questions or examples come from.
-#[derive(Debug, Clone)]
-pub struct DataPlan {
-    /// Which kind.
-    pub task: Task,
-    /// Their file.
-    pub path: Option<PathBuf>,
-    /// How many at most.
-    pub limit: Option<usize>,
-    /// How a question is put.
-    pub ask: Ask,
-}
-
-/// Settings of the method.
-#[derive(Debug, Clone)]
-pub enum Job {
-    /// ThinkTuning and GRPO.
-    Rl(Box<RlPlan>),
-    /// Supervised fine-tuning.
-    Sft(Checked<SftSettings>),
-}
-
-/// ThinkTuning or GRPO.
-#[derive(Debug, Clone)]
-pub struct RlPlan {
-    /// The step's settings.
-    pub settings: Checked<RlSettings>,
-    /// Who helps, and how it is asked; GRPO has nobody.
-    pub help: Option<Help>,
-    /// What the student is evaluated on as it learns.
-    pub held_out: Vec<HeldOut>,
-}
-
-/// Who helps.
-#[derive(Debug, Clone)]
-pub struct Help {
-    /// The teacher.
-    pub teacher: Teacher,
-    /// What the teacher is shown.
-    pub prompts: PromptSet,
-}
-
-/// Where the teacher is.
-#[derive(Debug, Clone)]
-pub enum Teacher {
-    /// In this process: the frozen initial student.
-    Initial,
-    /// In this process: another model.
-    Model(ModelSource),
-    /// Behind a server.
-    Remote {
-        /// Where, and how patiently it is asked.
-        settings: RemoteSettings,
-        /// The tokenizer that makes its prompts, where the server does not.
-        tokenizer: Option<ModelSource>,
-    },
-}
-
-impl Teacher {
-    /// What must be on this machine: a model, or a tokenizer.
-    pub fn place(&self) -> Option<&ModelSource> {
-        match self {
-            Self::Initial => None,
-            Self::Model(place) => Some(place),
-            Self::Remote { tokenizer, .. } => tokenizer.as_ref(),
-        }
-    }
-}
-
-impl std::fmt::Display for Teacher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Initial => f.write_str("the initial student"),
-            Self::Model(place) => place.fmt(f),
-            Self::Remote { settings, .. } => write!(f, "{} at {}", settings.model, settings.url),
-        }
-    }
-}
+use refuse::{ensure, model_source};
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
 const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
 /// Homework problems that are generated where no limit is given.
 const HOMEWORK_QUESTIONS: usize = 10_000;
-/// What chat templates are told today is, where nothing else is said.
-pub const DEFAULT_DATE: &str = "2025-01-01";
 
 /// Fills in defaults and checks everything that can be checked without loading a model.
 ///
@@ -226,15 +116,10 @@ struct ResolvedModel {
 fn resolve_model(values: &mut Values) -> anyhow::Result<ResolvedModel> {
     let ModelSettings { path, init, precision, device, date } = ModelSettings::read(values)?;
     let source = model_source("model.path", &path)?;
-    ensure(is_date(&date), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
+    ensure(date.parse::<Date>().is_ok(), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
     let device = resolve_device(&device)?;
     values.set("model.device", device.to_string().into());
     Ok(ResolvedModel { source, init, precision: precision.into(), device, date })
-}
-
-/// The model that a setting names.
-fn model_source(key: &str, name: &str) -> Result<ModelSource, SettingError> {
-    ModelSource::parse(name).map_err(|_| SettingError::new(key, format!("{name:?}"), EXPECTED))
 }
 
 /// The device of this name, in place of `auto` the one that it stands for.
@@ -243,15 +128,6 @@ fn resolve_device(name: &str) -> Result<Device, SettingError> {
     let expected = || format!("`auto`, or a device that is there: {}", there.join(", "));
     let found = name.parse::<Device>().ok().and_then(|device| device.resolve().ok());
     found.ok_or_else(|| SettingError::new("model.device", format!("{name:?}"), expected()))
-}
-
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let number = |part: &str, digits: usize, range: std::ops::RangeInclusive<u32>| {
-        part.len() == digits && part.parse().is_ok_and(|value| range.contains(&value))
-    };
-    matches!(parts[..], [year, month, day]
-        if number(year, 4, 1..=9999) && number(month, 2, 1..=12) && number(day, 2, 1..=31))
 }
 
 fn resolve_data(values: &mut Values, method: Method) -> anyhow::Result<DataPlan> {
@@ -294,10 +170,6 @@ fn resolve_sft(values: &mut Values, seed: u64) -> Result<Checked<SftSettings>, S
         optimizer: OptimizerSettings::read(values)?,
         checkpoint_every: values.required("run.checkpoint_every", &100)?,
     })
-}
-
-fn ensure(ok: bool, key: &str, value: impl Display, expected: impl Display) -> Result<(), SettingError> {
-    if ok { Ok(()) } else { Err(SettingError::new(key, value, expected)) }
 }
 
 #[cfg(test)]

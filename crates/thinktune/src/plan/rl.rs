@@ -9,7 +9,9 @@ use thinktune_method::settings::{
 use thinktune_remote::RemoteSettings;
 use toml::Value;
 
-use super::{Help, RlPlan, Teacher, model_source};
+use super::held_out;
+use super::refuse::model_source;
+use super::types::{Help, RlPlan, Teacher};
 use crate::config::{Method, TeacherSettings};
 use crate::model_source::{EXPECTED, ModelSource};
 
@@ -32,7 +34,7 @@ pub fn resolve_rl(values: &mut Values, method: Method, seed: u64, ask: Ask) -> a
         RlSettings { seed, ask, rollout, guidance, reward, loss, optimizer, mini_batch_questions, run };
     let settings = Checked::new(settings)?;
     let help = if help_wanted { Some(resolve_help(values, &settings.guidance.prompts)?) } else { None };
-    let held_out = super::held_out::resolve(values, settings.rollout.max_response_tokens)?;
+    let held_out = held_out::resolve(values, settings.rollout.max_response_tokens)?;
     Ok(RlPlan { settings, help, held_out })
 }
 

@@ -11,9 +11,9 @@ use thinktune_tasks::{AnswerKind, Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
 use crate::args::BenchArgs;
+use crate::config::DEFAULT_DATE;
 use crate::failure::UsageError;
 use crate::model_source::ModelSource;
-use crate::plan::DEFAULT_DATE;
 use crate::shapes;
 
 /// Random values drawn; matrices repeat them. An odd number, so that rows of a matrix differ.
