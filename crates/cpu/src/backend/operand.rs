@@ -41,19 +41,18 @@ impl Operand {
     /// Lays out `x`, `[M, width]`.
     pub(super) fn fill(&mut self, cpu: &Cpu, x: &[f32], width: usize, layout: (Precision, OperandUse)) {
         let (precision, kind) = layout;
-        let m = x.len() / width.max(1);
-        if kind == OperandUse::Input && Scratch::stays(m, width, precision) {
+        let view = View::new(x, x.len() / width.max(1), width);
+        let view = match kind {
+            OperandUse::SavedInput => return self.packed.fill(view, precision, cpu.threads()),
+            OperandUse::Input => view,
+            OperandUse::OutputGradient => view.t(),
+        };
+        let placed = self.scratch.place(view, precision, cpu.threads());
+        self.placed = Some(placed);
+        if placed.in_place() {
+            // products read the rows where they are, and `x` may be gone by then
             let values = self.values(x.len());
             cpu.pieces(values, |first, values| values.copy_from_slice(&x[first..][..values.len()]));
-            return self.fill_from_values(cpu, width, layout);
-        }
-        let view = View::new(x, m, width);
-        match kind {
-            OperandUse::Input => self.placed = Some(self.scratch.place(view, precision, cpu.threads())),
-            OperandUse::OutputGradient => {
-                self.placed = Some(self.scratch.place(view.t(), precision, cpu.threads()));
-            }
-            OperandUse::SavedInput => self.packed.fill(view, precision, cpu.threads()),
         }
     }
 

@@ -338,7 +338,7 @@ impl Scratch {
     }
 
     /// Whether [`place`](Self::place) would leave `[m, k]` rows where they are.
-    pub fn stays(m: usize, k: usize, precision: Precision) -> bool {
+    fn stays(m: usize, k: usize, precision: Precision) -> bool {
         precision == Precision::F32 && (k < IN_PLACE || m < GROUP)
     }
 
