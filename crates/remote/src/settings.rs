@@ -35,7 +35,7 @@ section! {
         concurrency: value(usize = 8_usize, within(1.0, 256.0)),
         /// Time for one reply.
         timeout_seconds: value(u64 = 120_u64, within(1.0, 86_400.0)),
-        /// How often a failed request is tried again, after growing waits.
+        /// Repetitions of a failed request at most, after growing waits.
         retries: value(u32 = 4_u32, within(0.0, 20.0)),
         /// false leaves out the field "thinktune", which names the random numbers to draw, for servers that refuse
         /// fields they do not know.

@@ -16,7 +16,7 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub common: Common,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -251,7 +251,7 @@ by itself, and writes one line {\"verdict\": \"..\", \"extracted\": .., \"reason
 Verdicts: correct, wrong, unparseable, over_budget."
 )]
 pub struct GradeArgs {
-    /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
+    /// Rules by which answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
     #[arg(long, value_name = "NAME", default_value = "math")]
     pub task: AnswerKind,
     /// Accepted for uniformity: the output is JSON lines in any case
@@ -347,7 +347,7 @@ pub struct BenchArgs {
     /// Questions as JSON lines with "question" and "answer", for --part step [default: prompts of random tokens]
     #[arg(long, requires = "model")]
     pub data: Option<PathBuf>,
-    /// What to measure
+    /// Part to measure
     #[arg(long, value_enum, default_value_t = BenchPart::Step)]
     pub part: BenchPart,
     /// Questions of a step
@@ -359,7 +359,7 @@ pub struct BenchArgs {
     /// Tokens of every completion
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub new_tokens: usize,
-    /// What this measurement always does: no token ends a completion, so that all are of one length
+    /// Always on in this measurement: no token ends a completion, so that all are of one length
     #[arg(long)]
     pub ignore_eos: bool,
     /// Tokens of every prompt of random tokens

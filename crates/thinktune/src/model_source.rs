@@ -7,7 +7,7 @@ use thinktune_text::hub::{self, BadHubName, HubName};
 
 use crate::failure::UsageError;
 
-/// What a model may be named by.
+/// The forms of a model's name.
 pub const EXPECTED: &str = "a folder that exists, or org/name on the Hugging Face hub";
 
 /// A model as the user named it.
@@ -44,7 +44,7 @@ impl ModelSource {
     /// finished model or, before that, its latest checkpoint.
     ///
     /// # Errors
-    /// What was found.
+    /// A file, or a text of another form.
     pub fn parse(text: &str) -> Result<Self, BadModelSource> {
         let path = Path::new(text);
         if path.is_dir() {
@@ -59,7 +59,7 @@ impl ModelSource {
     /// Reads a model's name given on the command line.
     ///
     /// # Errors
-    /// What was found and what was expected.
+    /// The text found, and the forms expected.
     pub fn named(text: &str) -> Result<Self, UsageError> {
         Self::parse(text).map_err(|error| UsageError(format!("model {text:?}: {error}")))
     }

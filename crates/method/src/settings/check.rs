@@ -1,4 +1,4 @@
-//! What settings may be beside each other: the ranges are in their definitions.
+//! Rules that join several settings. The ranges of single ones are in their definitions.
 
 use std::fmt::Display;
 
@@ -179,6 +179,21 @@ mod tests {
         for (expected, change) in cases {
             let message = refused(change);
             assert!(message.starts_with(&format!("{expected}: expected ")), "{expected}: {message}");
+        }
+    }
+
+    /// The ranges in the definitions are there for the schema; the rule is that of the sampler.
+    #[test]
+    fn defined_ranges_are_those_of_sampling() {
+        for temperature in [-1.0, 0.0, 0.5, f32::NAN, f32::INFINITY] {
+            let guidance =
+                GuidanceSettings { teacher_temperature: temperature, ..testing::rl_settings().guidance };
+            let rule = Sampling { temperature, ..plain(1) }.check_ranges();
+            assert_eq!(guidance.check_ranges().is_ok(), rule.is_ok(), "{temperature}");
+        }
+        for tokens in [0, 1] {
+            let rollout = RolloutSettings { max_response_tokens: tokens, ..testing::rl_settings().rollout };
+            assert_eq!(rollout.check_ranges().is_ok(), plain(tokens).check_ranges().is_ok(), "{tokens}");
         }
     }
 

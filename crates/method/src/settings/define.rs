@@ -21,7 +21,7 @@ pub struct Setting {
     pub default: DefaultValue,
 }
 
-/// What holds where a setting is not given.
+/// The state of a setting that is not given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DefaultValue {
     /// This value.

@@ -10,7 +10,7 @@ pub struct SettingError {
     pub key: String,
     /// The value found.
     pub value: String,
-    /// What would have been accepted.
+    /// The values accepted, in words.
     pub expected: String,
 }
 

@@ -68,7 +68,7 @@ impl<S> Deref for Checked<S> {
 pub struct RlSettings {
     /// `seed`: keys every random number of the run.
     pub seed: u64,
-    /// How a question is put to the student.
+    /// The form in which a question is put to the student.
     pub ask: Ask,
     /// `[rollout]`: how attempts are sampled.
     pub rollout: RolloutSettings,
@@ -99,7 +99,7 @@ pub struct SftSettings {
     pub checkpoint_every: u32,
 }
 
-/// How a question is put to the student, in training and in evaluation alike.
+/// The form in which a question is put to the student, in training and in evaluation alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ask {
     /// System message, if any.

@@ -4,7 +4,7 @@ use super::range::{above, at_least, between, from_below, within};
 use crate::{choices, section};
 
 section! {
-    /// How attempts are sampled. Nothing is truncated (no top-k, top-p or min-p), because the method trains on the
+    /// Sampling of attempts. Nothing is truncated (no top-k, top-p or min-p), because the method trains on the
     /// distribution that it samples from.
     RolloutSettings = "rollout" {
         /// Questions drawn for one step.
@@ -21,7 +21,7 @@ section! {
 }
 
 section! {
-    /// When and how the teacher helps. Method thinktuning only.
+    /// The teacher's help. Method thinktuning only.
     GuidanceSettings = "guidance" {
         /// Share of each group's eligible attempts that is guided.
         gamma: section(GammaSchedule),
@@ -45,7 +45,7 @@ section! {
 }
 
 section! {
-    /// How gamma, the share of each group's eligible attempts that is guided, moves from start to end.
+    /// Gamma's way from start to end; gamma is the share of each group's eligible attempts that is guided.
     /// `guidance.gamma = 0.25` alone means a constant.
     GammaSchedule = "guidance.gamma" {
         /// The way from start to end.
@@ -61,7 +61,7 @@ section! {
 }
 
 choices! {
-    /// How gamma moves from its start to its end.
+    /// The way of gamma from its start to its end.
     GammaShape {
         /// Stays at the start.
         Constant = "constant",
@@ -101,7 +101,7 @@ section! {
         advantage_range: value([f64; 2] = [-4.0, 4.0]),
         /// Guided tokens with A < 0 and a probability below this are not pushed down (the paper's tau).
         low_confidence_below: value(f64 = 0.01, from_below(0.0, 1.0)),
-        /// What happens to those tokens: "mask" (nothing) or "clip" (the ordinary clipped ratio).
+        /// Treatment of those tokens: "mask" (nothing) or "clip" (the ordinary clipped ratio).
         low_confidence: value(LowConfidence = LowConfidence::Mask),
         /// Tokens weighted by w_aas: the whole guided "trajectory", or only the teacher's "guidance".
         scope: value(Scope = Scope::Trajectory),

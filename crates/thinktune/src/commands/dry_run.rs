@@ -36,7 +36,7 @@ struct Shown {
 
 struct ModelFacts {
     spec: Option<ModelSpec>,
-    /// Where the shape comes from, or why there is none.
+    /// The source of the shape, or the reason why there is none.
     source: String,
 }
 

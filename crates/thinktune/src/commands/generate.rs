@@ -34,7 +34,7 @@ pub fn run(args: &GenerateArgs, common: Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How tokens are drawn; nothing is loaded for values outside their ranges.
+/// Sampling as the flags say, checked before a model is loaded.
 fn sampling(args: &GenerateArgs) -> Result<Sampling, UsageError> {
     let sampling = Sampling {
         seed: args.seed,

@@ -1,4 +1,4 @@
-//! What the user typed: a TOML file and overrides, every key optional, nothing judged yet but its name.
+//! The configuration as the user typed it: a TOML file and overrides, every key optional, nothing judged yet but its name.
 //! [`plan`](crate::plan) turns it into settings. Each section is defined once, in [`sections`] or by a method;
 //! reference, schema and record are made from the definitions.
 
@@ -67,7 +67,7 @@ impl Config {
         reference::to_toml(&self.0, true)
     }
 
-    /// What of the configuration differs from the defaults, as TOML.
+    /// The part of the configuration that differs from the defaults, as TOML.
     pub fn changed_to_toml(&self) -> String {
         reference::to_toml(&self.0, false)
     }

@@ -7,7 +7,7 @@ use thinktune_method::settings::{
 use thinktune_method::{choices, section};
 use thinktune_remote::RemoteSettings;
 
-/// What chat templates are told today is, where nothing else is said.
+/// The date that chat templates are told by default.
 pub const DEFAULT_DATE: &str = "2025-01-01";
 
 section! {
@@ -15,7 +15,7 @@ section! {
     /// off, or must be given, as its line says. Relative paths are read from the folder the command is run in.
     /// Any key can be overridden: --set loss.beta=0.01. An empty value takes a key back to its default: --set out=
     TopSettings = "" {
-        /// What to run: "thinktuning", "grpo" (the same step with nobody guided) or "sft". Must be given.
+        /// Method: "thinktuning", "grpo" (the same step with nobody guided) or "sft". Must be given.
         method: required(Method => Method::ThinkTuning),
         /// Keys every random number of the run.
         seed: value(u64 = 0_u64),
@@ -50,7 +50,7 @@ section! {
         /// Device to compute on: "auto" (the fastest that is there), "cpu", or "cuda:N", NVIDIA GPU number N. Student,
         /// teacher and reference alike. The run folder records the device that "auto" stood for.
         device: value(String = "auto"),
-        /// What chat templates that print the date are told today is, so that prompts do not change with the clock.
+        /// The date that chat templates print as today's, so that prompts do not change with the clock.
         date: value(String = DEFAULT_DATE),
     }
 }
@@ -118,7 +118,7 @@ choices! {
 section! {
     /// The teacher's place.
     TeacherSettings = "guidance" {
-        /// Who helps: "initial" (the frozen initial student), a folder or org/name as in model.path, or a model behind
+        /// The teacher: "initial" (the frozen initial student), a folder or org/name as in model.path, or a model behind
         /// a server: a section [guidance.teacher], or a table: teacher = { url = "http://localhost:8000/v1", model =
         /// "name" }
         teacher: value(String = "initial"),
@@ -126,7 +126,7 @@ section! {
 }
 
 section! {
-    /// What of a run is kept.
+    /// Retention of checkpoints.
     KeepSettings = "run" {
         /// Newest checkpoints kept.
         keep_checkpoints: value(usize = 2_usize, at_least(1.0)),

@@ -60,7 +60,7 @@ fn the_defaults_are_the_papers_settings() {
     assert_eq!(defaults, resolved);
 }
 
-/// What a run folder records is read as the same configuration, to the byte.
+/// The record in a run folder is read as the same configuration, to the byte.
 #[test]
 fn a_record_is_read_as_itself() {
     let data = tempfile::NamedTempFile::new().unwrap();

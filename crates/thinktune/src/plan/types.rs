@@ -1,4 +1,4 @@
-//! What will be done: the plan of a run, with every default filled in and every value judged.
+//! The plan of a run, with every default filled in and every value judged.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::model_source::ModelSource;
 pub struct Plan {
     /// The configuration with every default filled in: as written to the run folder, and enough to run again.
     pub config: Config,
-    /// What is run.
+    /// The method.
     pub method: Method,
     /// Keys all random numbers.
     pub seed: u64,
@@ -24,9 +24,9 @@ pub struct Plan {
     pub out: PathBuf,
     /// The student.
     pub model: ModelSource,
-    /// Whether its weights are loaded or drawn.
+    /// The origin of its weights.
     pub init: Init,
-    /// What it computes in, and teacher and reference with it.
+    /// The precision of student, teacher and reference.
     pub precision: Precision,
     /// The device that student, teacher and reference are on.
     pub device: Device,
@@ -38,20 +38,20 @@ pub struct Plan {
     pub job: Job,
     /// Checkpoints kept.
     pub keep_checkpoints: usize,
-    /// What the user should know of how the configuration was read.
+    /// Remarks to the user on how the configuration was read.
     pub notices: Vec<String>,
 }
 
-/// Where questions or examples come from.
+/// The source of questions or examples.
 #[derive(Debug, Clone)]
 pub struct DataPlan {
-    /// Which kind.
+    /// Their kind.
     pub task: Task,
     /// Their file.
     pub path: Option<PathBuf>,
-    /// How many at most.
+    /// Their number at most.
     pub limit: Option<usize>,
-    /// How a question is put.
+    /// The form in which a question is put.
     pub ask: Ask,
 }
 
@@ -69,22 +69,22 @@ pub enum Job {
 pub struct RlPlan {
     /// The step's settings.
     pub settings: Checked<RlSettings>,
-    /// Who helps, and how it is asked; GRPO has nobody.
+    /// The teacher and its prompts; none with GRPO.
     pub help: Option<Help>,
-    /// What the student is evaluated on as it learns.
+    /// Sets that the student is evaluated on as it learns.
     pub held_out: Vec<HeldOut>,
 }
 
-/// Who helps.
+/// A teacher and its prompts.
 #[derive(Debug, Clone)]
 pub struct Help {
     /// The teacher.
     pub teacher: Teacher,
-    /// What the teacher is shown.
+    /// The few-shot prompts of the teacher.
     pub prompts: PromptSet,
 }
 
-/// Where the teacher is.
+/// The place of the teacher.
 #[derive(Debug, Clone)]
 pub enum Teacher {
     /// In this process: the frozen initial student.
@@ -93,7 +93,7 @@ pub enum Teacher {
     Model(ModelSource),
     /// Behind a server.
     Remote {
-        /// Where, and how patiently it is asked.
+        /// Address, time limits and retries.
         settings: RemoteSettings,
         /// The tokenizer that makes its prompts, where the server does not.
         tokenizer: Option<ModelSource>,
@@ -101,7 +101,7 @@ pub enum Teacher {
 }
 
 impl Teacher {
-    /// What must be on this machine: a model, or a tokenizer.
+    /// The model or tokenizer that must be on this machine.
     pub fn place(&self) -> Option<&ModelSource> {
         match self {
             Self::Initial => None,
