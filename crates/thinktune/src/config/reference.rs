@@ -19,20 +19,14 @@ pub fn reference() -> String {
             let _ = writeln!(text, "{off}{}", title(&heading));
         }
         comment(&mut text, &heading.doc);
-        if heading.name.is_empty() {
-            text.push('\n');
-        }
+        text.push('\n');
         for setting in &heading.settings {
-            let doc = setting.doc.clone();
-            comment(&mut text, &doc);
-            if let Some(line) = names_and_range(setting) {
-                comment(&mut text, &[line]);
-            }
+            comment(&mut text, &with_names_and_range(setting));
             let (sign, value) = match &setting.default {
                 DefaultValue::Value(value) => (off, value),
                 DefaultValue::None(example) | DefaultValue::Required(example) => ("#", example),
             };
-            let _ = writeln!(text, "{sign}{} = {value}", last(&setting.key));
+            let _ = writeln!(text, "{sign}{} = {}", last(&setting.key), shown(value));
         }
     }
     text
@@ -43,6 +37,20 @@ fn comment(text: &mut String, lines: &[String]) {
         let _ = writeln!(text, "# {line}");
     }
 }
+
+/// The lines of a setting with its names or range behind the last, where they fit there.
+fn with_names_and_range(setting: &Setting) -> Vec<String> {
+    let mut lines = setting.doc.clone();
+    match (names_and_range(setting), lines.last_mut()) {
+        (Some(text), Some(last)) if last.len() + text.len() < LINE => *last = format!("{last} {text}"),
+        (Some(text), _) => lines.push(text),
+        (None, _) => {}
+    }
+    lines
+}
+
+/// Longest line of the reference.
+const LINE: usize = 116;
 
 /// The names of a choice, unless its lines say them, or the range of a number that has one.
 fn names_and_range(setting: &Setting) -> Option<String> {
@@ -98,7 +106,15 @@ pub fn element_of(name: &str, element: &Value) -> Values {
 fn line(setting: &Setting, values: &Values, all: bool) -> Option<String> {
     let value = values.get(&setting.key).filter(|value| !value.is_table())?;
     let default = matches!(&setting.default, DefaultValue::Value(default) if default == value);
-    (all || !default).then(|| format!("{} = {value}\n", last(&setting.key)))
+    (all || !default).then(|| format!("{} = {}\n", last(&setting.key), shown(value)))
+}
+
+/// A value as TOML; small numbers as 1e-6.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Float(number) if number.is_finite() => format!("{number:?}"),
+        other => other.to_string(),
+    }
 }
 
 fn title(heading: &Heading) -> String {
