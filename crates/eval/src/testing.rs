@@ -119,7 +119,7 @@ pub fn exam(count: u32) -> Exam {
         solution: None,
         kind: AnswerKind::Boxed,
     };
-    let benchmark: &'static Benchmark = benchmarks::by_name("homework").unwrap();
+    let benchmark: &'static Benchmark = benchmarks::by_name("word-problems").unwrap();
     Exam { benchmark, questions: (0..count).map(question).collect() }
 }
 

@@ -112,7 +112,7 @@ fn answer(question: &Question, sample: usize, made: &Completion, language: &dyn 
         question: question.index,
         sample,
         tokens: made.tokens.len(),
-        outcome: Outcome::of_kind(question.kind, &text, ended(&made.tokens, language.stop()), &question.gold),
+        outcome: Outcome::of(question.kind, &text, ended(&made.tokens, language.stop()), &question.gold),
         first_attempt_right: grade(question.kind, &question.gold, first_attempt(&text)).verdict
             == Verdict::Correct,
         reflects: reflects(&text),

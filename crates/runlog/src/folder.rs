@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
+use crate::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, name_of};
 use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
@@ -25,14 +25,14 @@ pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
 const FINAL: &str = "final";
 
-/// What a folder must agree with to be continued.
+/// Facts that a folder must agree with to be continued.
 #[derive(Debug, Clone)]
 pub struct RunIdentity<'a> {
     /// Resolved configuration, as TOML.
     pub config: &'a str,
     /// Dotted keys that may change between two starts: where the folder is, how often to save, ...
     pub free_keys: &'a [&'a str],
-    /// Where the run comes from; the inputs' hashes must agree.
+    /// Origin of the run; the inputs' hashes must agree.
     pub provenance: &'a Provenance,
 }
 
@@ -180,7 +180,8 @@ impl RunFolder {
             serde_json::to_vec_pretty(state).map_err(|e| RunError::bad_file(&dir, e.to_string()))?;
         state.push(b'\n');
         self.timings.sync()?;
-        checkpoint::write(&dir, step, self.log_lengths()?, Some(&state), writer)?;
+        let logs = self.log_lengths()?;
+        NewCheckpoint { dir: &dir, step, logs, state: Some(&state) }.write(writer)?;
         write_atomic(&self.dir.join(LATEST), format!("{}\n", name_of(step)).as_bytes())?;
         checkpoint::retain(&self.dir.join(CHECKPOINTS), self.keep)?;
         Ok(there)
@@ -199,7 +200,8 @@ impl RunFolder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let dir = self.dir.join(FINAL);
-        checkpoint::write(&dir, step, self.log_lengths()?, None, writer)?;
+        let logs = self.log_lengths()?;
+        NewCheckpoint { dir: &dir, step, logs, state: None }.write(writer)?;
         Ok(dir)
     }
 
@@ -231,7 +233,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
     Err(RunError::NotARunFolder(dir.to_path_buf()))
 }
 
-/// Whether a step was written: a run that failed before its first one binds nobody.
+/// Returns whether a step was written: a run that failed before its first one binds nobody.
 fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
         || length_of(&dir.join(EVALUATIONS)) > 0

@@ -18,7 +18,7 @@ fn help_is_as_committed() {
         "logprobs --help",
         "grade --help",
         "serve --help",
-        "homework --help",
+        "word-problems --help",
         "bench --help",
         "settings --help",
         "settings",
@@ -77,7 +77,7 @@ fn absent_devices_are_refused_before_the_model() {
     place.write("tt.toml", THINKTUNING);
     for args in [
         &["train", "tt.toml"][..],
-        &["eval", "nowhere", "--benchmarks", "homework"],
+        &["eval", "nowhere", "--benchmarks", "word-problems"],
         &["generate", "nowhere", "--prompt", "a"],
         &["serve", "nowhere"],
         &["logprobs", "nowhere", "--ids", "1"],
@@ -287,11 +287,11 @@ fn fits(path: &str, value: &Value, schema: &Value) {
 }
 
 #[test]
-fn grade_and_homework_accept_json() {
+fn grade_and_word_problems_accept_json() {
     let place = Place::new();
     assert_eq!(place.ok(&["grade", "--json"]), "");
     let args = [
-        "homework",
+        "word-problems",
         "made",
         "--pretraining",
         "2",

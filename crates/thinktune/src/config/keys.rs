@@ -17,6 +17,9 @@ const RENAMED: [(&str, &str); 7] = [
     ("loss.tau", "loss.low_confidence_below"),
 ];
 
+/// Values that were called otherwise: key, value, and the value of today.
+const RENAMED_VALUES: [(&str, &str, &str); 1] = [("data.task", "homework", "word-problems")];
+
 /// Keys that a configuration cannot have, with the reason.
 const REFUSED: [(&str, &str); 3] =
     [("rollout.top_k", OFF_POLICY), ("rollout.top_p", OFF_POLICY), ("rollout.min_p", OFF_POLICY)];
@@ -34,6 +37,11 @@ pub fn check(values: &Values) -> Result<(), ConfigError> {
     let known = known_keys();
     for (shown, value) in leaves("", values.table()) {
         let key = without_indices(&shown);
+        if let Some((.., now)) =
+            RENAMED_VALUES.iter().find(|(at, old, _)| *at == key && value.as_str() == Some(*old))
+        {
+            return Err(SettingError::new(shown, value, format!("{now:?}, its name now")).into());
+        }
         if known.contains(&key) {
             continue;
         }

@@ -88,12 +88,12 @@ impl From<Precision> for thinktune_model::Precision {
 section! {
     /// Questions or examples.
     DataSettings = "data" {
-        /// "gsm8k": lines of {"question", "answer"} with a last line "#### N"; "homework": generated word problems;
+        /// "gsm8k": lines of {"question", "answer"} with a last line "#### N"; "word-problems": generated word problems;
         /// "jsonl" (sft only): lines of {"text"}, {"prompt", "completion"} or {"messages"}. Must be given.
         task: required(Task => Task::Gsm8k),
-        /// File of the questions or examples. Must be given except for homework.
+        /// File of the questions or examples. Must be given except for word problems.
         path: optional(String => "data/gsm8k/train.jsonl"),
-        /// Use only so many questions, the first ones. Default for homework, where it is how many to generate: 10000.
+        /// Use only so many questions, the first ones. Default for word problems, where it is how many to generate: 10000.
         limit: optional(usize => 1000_usize, at_least(1.0)),
         /// System message put before every question.
         system: optional(String => "You are a careful student."),
@@ -109,7 +109,7 @@ choices! {
         /// Grade-school word problems from a file.
         Gsm8k = "gsm8k",
         /// Generated word problems.
-        Homework = "homework",
+        WordProblems = "word-problems",
         /// Examples to imitate.
         Jsonl = "jsonl",
     }
@@ -139,7 +139,7 @@ section! {
     HeldOutSettings = "held_out" {
         /// A name that `thinktune eval` knows. Must be given.
         benchmark: required(String => "gsm8k"),
-        /// File of the benchmark. Must be given except for homework.
+        /// File of the benchmark. Must be given except for word problems.
         path: optional(String => "data/gsm8k/test.jsonl"),
         /// Questions, the first ones.
         limit: value(usize = 256_usize, at_least(1.0)),

@@ -49,8 +49,10 @@ fn resolve_set(values: &mut Values, max_tokens: usize) -> Result<HeldOut, Settin
     let HeldOutSettings { benchmark: name, path, limit, samples, temperature, max_tokens: longest } =
         &settings;
     let known = || benchmarks::ALL.map(|benchmark| benchmark.name).join(", ");
-    let benchmark = benchmarks::by_name(name)
-        .ok_or_else(|| SettingError::new("held_out.benchmark", format!("{name:?}"), known()))?;
+    let benchmark = benchmarks::by_name(name).ok_or_else(|| {
+        let expected = benchmarks::renamed(name).map_or_else(known, |now| format!("{now:?}, its name now"));
+        SettingError::new("held_out.benchmark", format!("{name:?}"), expected)
+    })?;
     let path = match (&benchmark.source, path) {
         (Source::Generated(_), None) => None,
         (Source::Generated(_), Some(path)) => {

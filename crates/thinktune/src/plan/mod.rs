@@ -22,8 +22,8 @@ use refuse::{ensure, model_source};
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
 const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
-/// Homework problems that are generated where no limit is given.
-const HOMEWORK_QUESTIONS: usize = 10_000;
+/// Word problems that are generated where no limit is given.
+const WORD_PROBLEMS: usize = 10_000;
 
 /// Fills in defaults and checks everything that can be checked without loading a model.
 ///
@@ -134,11 +134,12 @@ fn resolve_data(values: &mut Values, method: Method) -> anyhow::Result<DataPlan>
     let data = DataSettings::read(values)?;
     data.check_ranges()?;
     let DataSettings { task, path, mut limit, system, mut prompt_suffix } = data;
-    let kinds = if method == Method::Sft { "jsonl, gsm8k or homework" } else { "gsm8k or homework" };
+    let kinds =
+        if method == Method::Sft { "jsonl, gsm8k or word-problems" } else { "gsm8k or word-problems" };
     ensure(task != Task::Jsonl || method == Method::Sft, "data.task", "\"jsonl\"", kinds)?;
-    if task == Task::Homework {
-        limit = Some(limit.unwrap_or(HOMEWORK_QUESTIONS));
-        ensure(path.is_none(), "data.path", "(set)", "nothing: homework is generated")?;
+    if task == Task::WordProblems {
+        limit = Some(limit.unwrap_or(WORD_PROBLEMS));
+        ensure(path.is_none(), "data.path", "(set)", "nothing: word problems are generated")?;
     } else {
         let found = path.as_deref().unwrap_or_default();
         let shown = if path.is_some() { format!("{found:?}") } else { "(not set)".into() };

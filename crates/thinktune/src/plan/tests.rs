@@ -68,7 +68,7 @@ fn a_record_is_read_as_itself() {
     let text = format!(
         "method = 'thinktuning'\nmodel.path = 'org/name'\ndata.task = 'gsm8k'\ndata.path = {path:?}\nrun.steps = 3\n\
          run.eval_every = 1\nguidance.gamma = 1\nguidance.teacher = {{ url = 'http://h/v1', model = 'm' }}\n\
-         optimizer.lr = 1\n[[held_out]]\nbenchmark = 'homework'\n[[held_out]]\nbenchmark = 'gsm8k'\npath = {path:?}\n"
+         optimizer.lr = 1\n[[held_out]]\nbenchmark = 'word-problems'\n[[held_out]]\nbenchmark = 'gsm8k'\npath = {path:?}\n"
     );
     let config = resolve(Config::parse(&text, &[]).unwrap()).unwrap().config;
     let record = config.to_toml();
@@ -77,7 +77,7 @@ fn a_record_is_read_as_itself() {
     assert_eq!(again.to_toml(), record);
     for line in [
         "lr = 1.0\n",
-        "[[held_out]]\nbenchmark = \"homework\"\n",
+        "[[held_out]]\nbenchmark = \"word-problems\"\n",
         "[guidance.teacher]\n",
         "device = \"cpu\"\n",
     ] {
@@ -106,10 +106,10 @@ fn the_reference_tells_the_defaults() {
     assert_eq!(used.to_toml(), told.to_toml());
 }
 
-/// The GRPO configurations of the miniature are its ThinkTuning ones with nobody guided.
+/// The GRPO configurations of the word problems are its ThinkTuning ones with nobody guided.
 #[test]
 fn the_baselines_differ_in_guidance_alone() {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/homework");
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/word-problems");
     let load = |name: &str, set: &[String]| {
         let mut config = Config::load(&configs.join(name), set).unwrap();
         config.0.set("out", "runs/same".into());
