@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, THINKTUNING, files};
+use common::{THINKTUNING, TestFolder, files};
 use serde_json::Value;
 
 /// Every way of prompting on the invented questions, with few tokens.
@@ -20,8 +20,8 @@ const EVAL: [&str; 11] = [
     "--data",
 ];
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestFolder {
+    let place = TestFolder::new();
     std::fs::create_dir_all(place.path("data/gsm8k")).unwrap();
     place.write("data/gsm8k/test.jsonl", &place.read("questions.jsonl"));
     place
@@ -32,7 +32,7 @@ fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// What is the same in two equal evaluations: all but the clock and what is computed from it.
-fn answers(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
+fn answers(place: &TestFolder, folder: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = files(&place.path(folder));
     found.retain(|(name, _)| name.starts_with("answers/") || name == "evaluation.json");
     found
