@@ -3,7 +3,7 @@
 Two tasks of its own, made here as local files: one generates and one compares log-likelihoods. Those of the second
 must agree within 1e-3, and so must what the first generates greedily.
 
-python lm_eval_check.py --thinktune ../../target/release/thinktune --model ../../assets/homework/teacher
+python lm_eval_check.py --thinktune ../../target/release/thinktune --model ../../assets/word-problems/teacher
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The official openai client against `thinktune serve`: completes, streams, and is refused properly.
 
-python openai_client.py --thinktune ../../target/release/thinktune --model ../../assets/homework/teacher
+python openai_client.py --thinktune ../../target/release/thinktune --model ../../assets/word-problems/teacher
 """
 
 import argparse

@@ -12,15 +12,15 @@
 
 mod pack;
 mod tile;
+mod view;
 
 use std::ops::Range;
 
 pub use crate::Threads;
 pub use pack::{Packed, Placed, Rows, Scratch};
 use tile::{Tile, max_height};
+pub use view::{PANEL, View};
 
-/// Columns of a packed panel.
-pub const PANEL: usize = 32;
 /// Steps of a block of k: its panel and a tile's rows of a stay in the nearest caches.
 const DEPTH: usize = 512;
 /// Words of a that stay in the last cache, and in a core's second.
@@ -30,43 +30,6 @@ const CACHED_WORDS: usize = 1 << 18;
 const PARALLEL_FROM: usize = 1 << 19;
 /// The same where the other threads are awake.
 const FINE_FROM: usize = 1 << 16;
-
-/// A read-only strided matrix view.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-impl<'a> View<'a> {
-    /// A row-major matrix.
-    ///
-    /// # Panics
-    /// If `data` does not hold `rows * cols` elements.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "a {rows} x {cols} view over {} elements", data.len());
-        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
-    }
-
-    /// The transpose, without moving anything.
-    pub fn t(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
-    }
-
-    #[cfg(test)]
-    fn at(&self, row: usize, col: usize) -> f32 {
-        self.data[row * self.row_stride + col * self.col_stride]
-    }
-}
 
 /// A raw pointer to c that tasks writing disjoint columns may share.
 #[derive(Clone, Copy)]

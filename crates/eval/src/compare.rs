@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use thinktune_tasks::homework::Behaviour;
+use thinktune_tasks::Behaviour;
 use thinktune_tasks::markers::marked;
 use thinktune_tasks::{benchmarks, reflects};
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thinktune_runlog::{FolderLock, JsonLines, JsonLog, write_atomic};
+use thinktune_tasks::benchmarks;
 
 use crate::EvalError;
 use crate::record::{AnswerRecord, Timing};
@@ -105,7 +106,8 @@ impl EvalFolder {
     /// The timings cannot be read.
     pub fn speed(&self, benchmark: &str, method: &str) -> Result<f64, EvalError> {
         let lines = JsonLines::<Timing>::read(&self.dir.join(TIMINGS))?.records;
-        let of = lines.iter().filter(|line| line.benchmark == benchmark && line.method == method);
+        let of =
+            lines.iter().filter(|line| present_name(&line.benchmark) == benchmark && line.method == method);
         let (tokens, seconds) =
             of.fold((0, 0.0), |(tokens, seconds), line| (tokens + line.tokens, seconds + line.seconds));
         Ok(if seconds > 0.0 { tokens as f64 / seconds } else { f64::NAN })
@@ -129,7 +131,9 @@ pub fn read_identity(dir: &Path) -> Result<Identity, EvalError> {
     let bad = |message: String| EvalError::BadFolder { path: path.clone(), message };
     let text = std::fs::read(&path)
         .map_err(|error| bad(format!("{error}; expected a folder that `thinktune eval` wrote")))?;
-    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
+    let identity: Identity = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let present = identity.benchmarks.into_iter().map(|(name, sha)| (present_name(&name), sha));
+    Ok(Identity { benchmarks: present.collect(), ..identity })
 }
 
 /// The benchmarks and methods an evaluation folder has answers to, in alphabetical order.
@@ -144,7 +148,7 @@ pub fn cells(dir: &Path) -> Result<Vec<(String, String)>, EvalError> {
     for entry in std::fs::read_dir(&answers).map_err(bad)? {
         let name = entry.map_err(bad)?.file_name().to_string_lossy().into_owned();
         let cell = name.strip_suffix(".jsonl").and_then(|name| name.split_once('.'));
-        cells.extend(cell.map(|(benchmark, method)| (benchmark.to_string(), method.to_string())));
+        cells.extend(cell.map(|(benchmark, method)| (present_name(benchmark), method.to_string())));
     }
     cells.sort();
     Ok(cells)
@@ -158,8 +162,16 @@ pub fn read_answers(dir: &Path, benchmark: &str, method: &str) -> Result<Vec<Ans
     Ok(JsonLines::read(&answers_path(dir, benchmark, method))?.records)
 }
 
+/// The file of the answers, under the name that the benchmark had when the file was begun.
 fn answers_path(dir: &Path, benchmark: &str, method: &str) -> PathBuf {
-    dir.join(ANSWERS).join(format!("{benchmark}.{method}.jsonl"))
+    let path = |name: &str| dir.join(ANSWERS).join(format!("{name}.{method}.jsonl"));
+    let earlier = benchmarks::earlier_name(benchmark).map(path).filter(|path| path.exists());
+    earlier.unwrap_or_else(|| path(benchmark))
+}
+
+/// The present name of a benchmark, which may have been renamed since the folder was written.
+fn present_name(benchmark: &str) -> String {
+    benchmarks::renamed(benchmark).unwrap_or(benchmark).to_string()
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {

@@ -48,7 +48,7 @@ mod tests {
     fn ours_stand_beside_the_papers() {
         let ours = [
             summary("math500", "zero-shot", 4),
-            summary("homework", "zero-shot", 4),
+            summary("word-problems", "zero-shot", 4),
             summary("math500", "s1", 1),
         ];
         let text = beside_ours(&ours).to_text();

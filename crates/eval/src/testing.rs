@@ -130,7 +130,7 @@ pub fn sums(count: u32) -> Vec<Question> {
 
 /// Sums as a benchmark.
 pub fn benchmark_set(count: u32) -> BenchmarkSet {
-    let benchmark: &'static Benchmark = benchmarks::by_name("homework").unwrap();
+    let benchmark: &'static Benchmark = benchmarks::by_name("word-problems").unwrap();
     BenchmarkSet { benchmark, questions: sums(count) }
 }
 

@@ -173,7 +173,7 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
     };
     let feedback = Feedback { opinion: Opinion::Correct, reason: String::new(), phrase: String::new() };
     let help = if guided { Help::Given { reply: String::new(), feedback } } else { Help::NotChosen };
-    let outcome = Outcome::of("", true, "1");
+    let outcome = Outcome::of(thinktune_tasks::AnswerKind::Boxed, "", true, "1");
     Scored {
         guided: Guided { attempt, tokens, help },
         text: String::new(),

@@ -11,8 +11,8 @@ use crate::decoder::{Context, Decoder, Keep, Rope, Trail, Weights, Workspace};
 use crate::error::of_device;
 use crate::memory::{MachineMemory, Recompute};
 use crate::rows;
-use crate::scheduler::generate;
 use crate::scheduler::prefixes::PrefixStore;
+use crate::scheduler::{Model, generate};
 use crate::trainer;
 
 /// Weights on a device, with what lasts from call to call as long as they stay.
@@ -67,8 +67,10 @@ impl<B: Backend> Engine<B> {
         generate::check(self.spec(), prompts, sampling)?;
         let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
         self.reserve(self.spec().context.min(longest + sampling.max_tokens))?;
-        let beginning = generate::shared_beginning(self, prompts);
-        generate::run(self, prompts, beginning.as_ref(), sampling, progress)
+        let Self { backend, weights, rope, prefixes, memory } = self;
+        let model = Model { weights: &*weights, rope: &*rope, prefixes: None };
+        let beginning = generate::shared_beginning(backend, &model, prefixes, prompts);
+        generate::run((backend, &model, *memory), prompts, beginning.as_ref(), sampling, progress)
     }
 
     /// See [`Score::score`](thinktune_policy::Score::score).

@@ -11,7 +11,7 @@ use thinktune_policy::{
 use crate::ModelSpec;
 use crate::decoder::Weights;
 use crate::engine::Engine;
-use crate::open::ReadOnly;
+use crate::on_device::ReadOnly;
 use crate::scheduler::batch::RunningBatch;
 
 /// A model that is only read.

@@ -5,12 +5,13 @@
 //! K key/value heads, d head width, F feed-forward width, V vocabulary.
 
 pub mod checkpoint;
-pub mod config;
 mod decoder;
 mod engine;
 mod error;
+mod families;
 mod frozen;
 pub mod memory;
+mod on_device;
 pub mod open;
 mod rows;
 mod scheduler;

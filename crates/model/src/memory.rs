@@ -1,5 +1,7 @@
 //! What a model needs in memory, and how much a micro-batch may take.
 
+mod machine;
+
 use thinktune_compute::Precision;
 
 use crate::ModelSpec;
@@ -21,7 +23,7 @@ pub enum Recompute {
     Never,
 }
 
-/// Memory of the machine, in bytes.
+/// Memory that the process may use, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MachineMemory {
     /// Total.
@@ -29,17 +31,6 @@ pub struct MachineMemory {
 }
 
 impl MachineMemory {
-    /// What the system reports, or 8 GiB where it reports nothing.
-    pub fn detect() -> Self {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let total = text
-            .lines()
-            .find_map(|line| line.strip_prefix("MemTotal:"))
-            .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-            .map_or(8 << 30, |kib| kib << 10);
-        Self { total }
-    }
-
     /// Bytes that activations may take: half of what the fixed parts of training leave, at least 256 MiB.
     fn activations(self, spec: &ModelSpec, precision: Precision) -> u64 {
         let fixed = MemoryPlan::fixed_bytes(spec, precision);

@@ -13,6 +13,7 @@ use thinktune_policy::{
 
 use crate::frozen::Frozen;
 use crate::memory::Recompute;
+use crate::on_device::{Learning, ReadOnly};
 use crate::student::Student;
 use crate::{Dtype, ModelSpec, Params};
 
@@ -313,30 +314,6 @@ impl Train for LocalModel {
     fn load_state(&mut self, dir: &Path) -> Result<(), ModelError> {
         self.on_device.load_state(dir)
     }
-}
-
-/// What [`FrozenModel`] asks of a model on whatever device.
-pub(crate) trait ReadOnly: Generate + Score + Send {
-    fn share(&self) -> Box<dyn ReadOnly>;
-    fn into_batcher(self: Box<Self>) -> Box<dyn Batcher>;
-    fn spec(&self) -> &ModelSpec;
-    fn weight_bytes(&self) -> u64;
-    fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError>;
-}
-
-/// What [`LocalModel`] asks of a model on whatever device.
-pub(crate) trait Learning: Generate + Score + Train + Send {
-    fn set_source(&mut self, dir: &Path);
-    fn set_precision(&mut self, precision: Precision);
-    fn set_recompute(&mut self, recompute: Recompute);
-    fn save_weights(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError>;
-    fn export(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError>;
-    fn frozen(&mut self) -> Result<Box<dyn ReadOnly>, ModelError>;
-    fn spec(&self) -> &ModelSpec;
-    fn params(&self) -> Result<Params, ModelError>;
-    fn precision(&self) -> Precision;
-    fn gradients(&self) -> Result<Vec<f32>, ModelError>;
-    fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError>;
 }
 
 #[cfg(test)]

@@ -1,17 +1,6 @@
 //! `ModelSpec`: what distinguishes one checkpoint from another, as data over one decoder.
 
-/// A supported model family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Llama 2, 3, 3.1, 3.2.
-    Llama,
-    /// Mistral (full attention within its window).
-    Mistral,
-    /// Qwen2 and Qwen2.5: biases on q, k, v.
-    Qwen2,
-    /// Qwen3: RMSNorm on each query and key head.
-    Qwen3,
-}
+pub use crate::families::Family;
 
 /// Rope frequency scaling of Llama 3.1 and later.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::of_device;
 use crate::frozen::Frozen;
 use crate::memory::{MachineMemory, Recompute};
-use crate::open::{Learning, ReadOnly};
+use crate::on_device::{Learning, ReadOnly};
 use crate::trainer::Trainer;
 use crate::{Dtype, ModelSpec, Params};
 

@@ -5,17 +5,31 @@
 mod common;
 
 use common::{FAMILIES, Reference, assert_close, folder, gradient_distance, key, model_dir, tensors};
-use thinktune_model::{Device, LocalModel, ModelSpec, Precision};
+use thinktune_compute::Reference as PlainLoops;
+use thinktune_model::{Device, LocalModel, ModelSpec, Precision, load_params};
 use thinktune_policy::{AdamW, Generate, Prompt, Sampling, Score, Train};
 
-fn load(family: &str) -> LocalModel {
+/// Loads a family onto one backend.
+type Load = fn(&str) -> LocalModel;
+
+/// Every family on every backend.
+fn subjects() -> impl Iterator<Item = (&'static str, Load)> {
+    FAMILIES.into_iter().flat_map(|family| [(family, on_cpu as Load), (family, on_reference as Load)])
+}
+
+fn on_cpu(family: &str) -> LocalModel {
     LocalModel::load(&model_dir(family), Device::Cpu, Precision::F32)
         .unwrap_or_else(|e| panic!("{family}: {e}"))
 }
 
+fn on_reference(family: &str) -> LocalModel {
+    let params = load_params(&model_dir(family)).unwrap_or_else(|e| panic!("{family}: {e}"));
+    LocalModel::on(PlainLoops, params, Precision::F32).unwrap_or_else(|e| panic!("{family}: {e}"))
+}
+
 #[test]
 fn logits_agree() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let reference = Reference::of(family);
         let want = tensors(family, "logits.");
         let mut model = load(family);
@@ -28,7 +42,7 @@ fn logits_agree() {
 
 #[test]
 fn logprobs_and_entropies_agree() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let reference = Reference::of(family);
         let mut model = load(family);
         let case = &reference.cases["grpo"];
@@ -45,7 +59,7 @@ fn logprobs_and_entropies_agree() {
 
 #[test]
 fn gradients_agree() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let reference = Reference::of(family);
         for (name, case) in &reference.cases {
             let mut model = load(family);
@@ -72,7 +86,7 @@ fn gradients_agree() {
 /// Products of operands rounded to bf16 against PyTorch's in f32: apart by the rounding, and no more.
 #[test]
 fn bf16_is_f32_but_for_its_rounding() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let reference = Reference::of(family);
         let case = &reference.cases["grpo"];
         let mut model = load(family).with_precision(Precision::Bf16);
@@ -95,7 +109,7 @@ fn bf16_is_f32_but_for_its_rounding() {
 /// Mean negative log-likelihood of all response tokens: the loss whose derivative needs no method.
 #[test]
 fn ten_adamw_steps_agree() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let reference = Reference::of(family);
         let run = &reference.adamw;
         let settings = AdamW {
@@ -129,7 +143,7 @@ fn ten_adamw_steps_agree() {
 
 #[test]
 fn greedy_continuations_agree() {
-    for family in FAMILIES {
+    for (family, load) in subjects() {
         let greedy = Reference::of(family).greedy;
         let mut model = load(family);
         let mut sampling = Sampling::plain(0, greedy.tokens.len(), Vec::new());
@@ -157,7 +171,7 @@ fn both_spellings_of_the_configuration_mean_the_same() {
 fn every_part_of_a_family_matters() {
     let shift = |family: &str, change: &dyn Fn(&mut thinktune_model::Params)| {
         let reference = Reference::of(family);
-        let mut params = load(family).params().expect("weights").clone();
+        let mut params = load_params(&model_dir(family)).expect("weights");
         change(&mut params);
         let got = LocalModel::new(params, Device::Cpu, Precision::F32)
             .expect("model")

@@ -256,8 +256,7 @@ impl Slope {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for family in FAMILIES {
-        let slope =
-            Slope::of(load(family).params().expect("weights").clone(), Reference::of(family).part(2..4, 0.9));
+        let slope = Slope::of(load(family).params().expect("weights"), Reference::of(family).part(2..4, 0.9));
         let mut worst = 0.0f64;
         for (tensor, range) in slope.params.layout.tensors() {
             let size = |index: &usize| slope.gradient[*index].abs();
@@ -275,7 +274,7 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn gradients_of_whole_tensors_are_those_of_finite_differences() {
     let model = load("wide");
-    let slope = Slope::of(model.params().expect("weights").clone(), training_batch(&model));
+    let slope = Slope::of(model.params().expect("weights"), training_batch(&model));
     let mut worst = 0.0f64;
     for (tensor, range) in slope.params.layout.tensors() {
         let norm = slope.gradient[range.clone()].iter().map(|g| g * g).sum::<f32>().sqrt();

@@ -47,10 +47,9 @@ fn after_an_update_a_model_is_one_of_its_new_weights() {
         let (batch, prompts) = (training_batch(&model), prompts(&model, 3));
         generate(&mut model, &prompts[2..], &sampling(1.0, 8));
         train_once(&mut model, &batch);
-        let mut fresh =
-            LocalModel::new(model.params().expect("weights").clone(), Device::Cpu, Precision::F32)
-                .expect("model")
-                .with_precision(model.precision());
+        let mut fresh = LocalModel::new(model.params().expect("weights"), Device::Cpu, Precision::F32)
+            .expect("model")
+            .with_precision(model.precision());
         let (after, expected) =
             [&mut model, &mut fresh].map(|m| generate(m, &prompts[2..], &sampling(1.0, 8))).into();
         assert_eq!(after, expected, "{name}");
@@ -97,7 +96,7 @@ fn an_update_that_is_not_finite_changes_nothing() {
 fn weights_that_are_not_numbers_are_an_error() {
     for family in FAMILIES {
         for part in ["embed_tokens.weight", "q_proj.weight", "down_proj.weight", "model.norm.weight"] {
-            let mut params = load(family).params().expect("weights").clone();
+            let mut params = load(family).params().expect("weights");
             for (tensor, range) in params.layout.tensors().to_vec() {
                 if tensor.name.ends_with(part) {
                     params.data[range].fill(f32::NAN);

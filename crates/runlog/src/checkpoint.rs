@@ -71,7 +71,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Checkpoint>, RunError> {
     Ok(found)
 }
 
-/// What a checkpoint folder must hold.
+/// The manifest of a checkpoint folder: its files with their lengths and checksums.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     format: u32,
@@ -119,73 +119,75 @@ impl Manifest {
     }
 }
 
-/// Writes a checkpoint folder: into `.NAME.tmp` beside it, every file synced and listed in the manifest, then
-/// renamed. A folder already there under that name is replaced.
-pub(crate) fn write<E>(
-    dir: &Path,
-    step: u64,
-    logs: BTreeMap<String, u64>,
-    state: Option<&[u8]>,
-    writer: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), RunError>
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let tmp = beside(dir);
-    let filled = fill(dir, &tmp, step, logs, state, writer);
-    if filled.is_err() {
-        // Give the space back: the disk may be full. The error that counts is the first one.
-        let _ = fs::remove_dir_all(&tmp);
-    }
-    filled?;
-    if dir.exists() {
-        let old =
-            dir.with_file_name(format!(".{}.old.tmp", dir.file_name().unwrap_or_default().to_string_lossy()));
-        fs::rename(dir, &old).map_err(|e| RunError::io("replace", dir, e))?;
-        fs::rename(&tmp, dir).map_err(|e| RunError::io("write", dir, e))?;
-        fs::remove_dir_all(&old).map_err(|e| RunError::io("remove", &old, e))?;
-    } else {
-        fs::rename(&tmp, dir).map_err(|e| RunError::io("write", dir, e))?;
-    }
-    sync_parent(dir)
+/// A checkpoint about to be written.
+pub(crate) struct NewCheckpoint<'a> {
+    /// Its folder; one already there under that name is replaced.
+    pub dir: &'a Path,
+    /// Steps done.
+    pub step: u64,
+    /// Bytes of each deterministic log.
+    pub logs: BTreeMap<String, u64>,
+    /// The caller's state, if any: the content of `state.json`.
+    pub state: Option<&'a [u8]>,
 }
 
-fn fill<E>(
-    dir: &Path,
-    tmp: &Path,
-    step: u64,
-    logs: BTreeMap<String, u64>,
-    state: Option<&[u8]>,
-    writer: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), RunError>
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    if tmp.exists() {
-        fs::remove_dir_all(tmp).map_err(|e| RunError::io("remove", tmp, e))?;
+impl NewCheckpoint<'_> {
+    /// Writes the folder: into `.NAME.tmp` beside it, every file synced and listed in the manifest, then renamed.
+    pub fn write<E>(self, writer: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), RunError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let dir = self.dir;
+        let tmp = beside(dir);
+        let filled = self.fill(&tmp, writer);
+        if filled.is_err() {
+            // Give the space back: the disk may be full. The error that counts is the first one.
+            let _ = fs::remove_dir_all(&tmp);
+        }
+        filled?;
+        if dir.exists() {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy();
+            let old = dir.with_file_name(format!(".{name}.old.tmp"));
+            fs::rename(dir, &old).map_err(|e| RunError::io("replace", dir, e))?;
+            fs::rename(&tmp, dir).map_err(|e| RunError::io("write", dir, e))?;
+            fs::remove_dir_all(&old).map_err(|e| RunError::io("remove", &old, e))?;
+        } else {
+            fs::rename(&tmp, dir).map_err(|e| RunError::io("write", dir, e))?;
+        }
+        sync_parent(dir)
     }
-    fs::create_dir_all(tmp).map_err(|e| RunError::io("create", tmp, e))?;
-    let what = dir.display().to_string();
-    writer(tmp).map_err(|source| RunError::Writer { what, source: source.into() })?;
-    if let Some(state) = state {
-        let path = tmp.join(STATE);
-        fs::write(&path, state).map_err(|e| RunError::io("write", path, e))?;
-    }
-    let mut files = BTreeMap::new();
-    for name in files_below(tmp)? {
-        let path = tmp.join(&name);
+
+    /// Fills the folder beside the real one, the manifest last.
+    fn fill<E>(self, tmp: &Path, writer: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), RunError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if tmp.exists() {
+            fs::remove_dir_all(tmp).map_err(|e| RunError::io("remove", tmp, e))?;
+        }
+        fs::create_dir_all(tmp).map_err(|e| RunError::io("create", tmp, e))?;
+        let what = self.dir.display().to_string();
+        writer(tmp).map_err(|source| RunError::Writer { what, source: source.into() })?;
+        if let Some(state) = self.state {
+            let path = tmp.join(STATE);
+            fs::write(&path, state).map_err(|e| RunError::io("write", path, e))?;
+        }
+        let mut files = BTreeMap::new();
+        for name in files_below(tmp)? {
+            let path = tmp.join(&name);
+            sync_file(&path)?;
+            let (bytes, sha256) = hash_file(&path)?;
+            files.insert(name, FileEntry { bytes, sha256 });
+        }
+        let manifest = Manifest { format: FORMAT, step: self.step, logs: self.logs, files };
+        let path = tmp.join(MANIFEST);
+        let mut text =
+            serde_json::to_vec_pretty(&manifest).map_err(|e| RunError::bad_file(&path, e.to_string()))?;
+        text.push(b'\n');
+        fs::write(&path, text).map_err(|e| RunError::io("write", &path, e))?;
         sync_file(&path)?;
-        let (bytes, sha256) = hash_file(&path)?;
-        files.insert(name, FileEntry { bytes, sha256 });
+        sync_dir(tmp)
     }
-    let manifest = Manifest { format: FORMAT, step, logs, files };
-    let path = tmp.join(MANIFEST);
-    let mut text =
-        serde_json::to_vec_pretty(&manifest).map_err(|e| RunError::bad_file(&path, e.to_string()))?;
-    text.push(b'\n');
-    fs::write(&path, text).map_err(|e| RunError::io("write", &path, e))?;
-    sync_file(&path)?;
-    sync_dir(tmp)
 }
 
 fn sync_file(path: &Path) -> Result<(), RunError> {

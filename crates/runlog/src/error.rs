@@ -1,4 +1,4 @@
-//! What can go wrong with a run folder: one sentence each, with the path and what to do.
+//! Errors of a run folder: one sentence each, with the path and what to do.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ pub enum RunError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's message.
         source: io::Error,
     },
     /// A file holds something else than expected.
@@ -23,7 +23,7 @@ pub enum RunError {
     BadFile {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The value found and the one expected.
         message: String,
     },
     /// The folder exists, is not empty, and is no run folder.
@@ -38,7 +38,7 @@ pub enum RunError {
     OtherConfig {
         /// The run folder.
         path: PathBuf,
-        /// What differs.
+        /// The keys that differ.
         differences: Vec<ConfigDifference>,
     },
     /// The folder belongs to a run that began with other files.
@@ -50,7 +50,7 @@ pub enum RunError {
     OtherInput {
         /// The run folder.
         path: PathBuf,
-        /// Which input changed.
+        /// Name of the input that changed.
         what: String,
         /// Hash recorded when the run began.
         found: String,
@@ -88,7 +88,7 @@ pub enum RunError {
     /// The caller's writer failed while a checkpoint was being written.
     #[error("{what} could not be written: {source}; what was written before is intact")]
     Writer {
-        /// What was being written.
+        /// Name of the thing that was being written.
         what: String,
         /// The writer's error.
         source: Box<dyn std::error::Error + Send + Sync>,

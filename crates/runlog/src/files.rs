@@ -12,7 +12,7 @@ use crate::RunError;
 /// Ending of everything that is not complete yet.
 pub(crate) const TMP: &str = ".tmp";
 
-/// Where the incomplete form of `path` is written: `.NAME.tmp` beside it.
+/// Returns the path of the incomplete form of `path`: `.NAME.tmp` beside it.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::RunError;
-use crate::checkpoint::{self, Checkpoint, Manifest, name_of};
+use crate::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, name_of};
 use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
@@ -169,7 +169,8 @@ impl RunFolder {
             serde_json::to_vec_pretty(state).map_err(|e| RunError::bad_file(&dir, e.to_string()))?;
         state.push(b'\n');
         self.timings.sync()?;
-        checkpoint::write(&dir, step, self.log_lengths()?, Some(&state), writer)?;
+        let logs = self.log_lengths()?;
+        NewCheckpoint { dir: &dir, step, logs, state: Some(&state) }.write(writer)?;
         write_atomic(&self.dir.join(LATEST), format!("{}\n", name_of(step)).as_bytes())?;
         checkpoint::retain(&self.dir.join(CHECKPOINTS), self.keep)?;
         Ok(there)
@@ -188,7 +189,8 @@ impl RunFolder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let dir = self.dir.join(FINAL);
-        checkpoint::write(&dir, step, self.log_lengths()?, None, writer)?;
+        let logs = self.log_lengths()?;
+        NewCheckpoint { dir: &dir, step, logs, state: None }.write(writer)?;
         Ok(dir)
     }
 
@@ -230,7 +232,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
     Err(RunError::NotARunFolder(dir.to_path_buf()))
 }
 
-/// Whether a step was written: a run that failed before its first one binds nobody.
+/// Returns whether a step was written: a run that failed before its first one binds nobody.
 fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
         || length_of(&dir.join(EVALUATIONS)) > 0

@@ -164,7 +164,7 @@ pub(crate) fn length_through(path: &Path, step: u64) -> Result<u64, RunError> {
 pub struct JsonLines<T> {
     /// Complete lines.
     pub records: Vec<T>,
-    /// Whether an incomplete line at the end was left out: the writer was killed, or is still writing.
+    /// True where an incomplete line at the end was left out: the writer was killed, or is still writing.
     pub torn: bool,
 }
 

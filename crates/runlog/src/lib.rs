@@ -1,4 +1,4 @@
-//! What a run writes and reads: resolved configuration, metrics, rollouts, checkpoints, provenance.
+//! Files that a run writes and reads: resolved configuration, metrics, rollouts, checkpoints, provenance.
 //!
 //! ```text
 //! RUN/

@@ -1,4 +1,4 @@
-//! Where a run came from: program version, hashes of its inputs, and when it began.
+//! Origin of a run: program version, hashes of its inputs, and when it began.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -110,7 +110,7 @@ pub fn read_config(dir: &Path) -> Result<String, RunError> {
     read_text(&dir.join(CONFIG))
 }
 
-/// Where the run came from.
+/// Reads the origin of the run.
 ///
 /// # Errors
 /// The folder has no readable provenance.

@@ -152,7 +152,7 @@ fn inspect(checkpoint: &Checkpoint) -> Result<Manifest, RunError> {
     Ok(manifest)
 }
 
-/// What the logs lack of what had been written when the checkpoint was.
+/// Names a log that is shorter than it was when the checkpoint was written.
 fn missing_log_lines(dir: &Path, manifest: &Manifest) -> Option<String> {
     manifest.logs.iter().find_map(|(name, &expected)| {
         let length = length_of(&dir.join(name));

@@ -1,4 +1,4 @@
-//! What can go wrong with a data set.
+//! Errors of a data set.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub enum TaskError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's message.
         source: std::io::Error,
     },
     /// A line of a data set is not what it should be.
@@ -21,7 +21,7 @@ pub enum TaskError {
         path: PathBuf,
         /// Line number, counted from 1.
         line: usize,
-        /// What was found and what was expected.
+        /// The value found and the one expected.
         message: String,
     },
     /// A data set that is not what it should be as a whole.
@@ -29,7 +29,7 @@ pub enum TaskError {
     BadFile {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The value found and the one expected.
         message: String,
     },
     /// A name that is no [`crate::grading::AnswerKind`].

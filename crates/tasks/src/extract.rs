@@ -32,7 +32,7 @@ pub(crate) fn boxed_answers(response: &str) -> Found {
     }
 }
 
-/// Where the first completed box of a response ends: the byte after its closing brace.
+/// Returns the end of the first completed box of a response: the byte after its closing brace.
 pub(crate) fn end_of_first_box(response: &str) -> Option<usize> {
     boxes(response).into_iter().filter_map(|found| found.end).min().map(|end| end + 1)
 }

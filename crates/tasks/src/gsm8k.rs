@@ -48,10 +48,9 @@ fn without_marks(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::path::PathBuf;
 
     use super::*;
-    use crate::{Verdict, grade};
+    use crate::{Verdict, grade_boxed};
 
     fn load(text: &str) -> Result<Vec<Question>, TaskError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -88,22 +87,14 @@ mod tests {
     /// The real files, where they are at hand: every reference solution grades as correct.
     #[test]
     fn the_real_sets_load_and_grade() {
-        let data = std::env::var_os("THINKTUNE_DATA").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-            PathBuf::from,
-        );
-        let folder = data.join("gsm8k");
-        if !folder.is_dir() {
-            eprintln!("skipped: no {}; set THINKTUNE_DATA to the folder that holds gsm8k/", folder.display());
-            return;
-        }
+        let Some(folder) = thinktune_testing::real_data("gsm8k") else { return };
         for (file, count) in [("train.jsonl", 7473), ("test.jsonl", 1319)] {
             let questions = load_gsm8k(folder.join(file)).unwrap();
             assert_eq!(questions.len(), count);
             for question in &questions {
                 let solution = question.solution.as_deref().unwrap();
                 assert!(!solution.contains("<<"), "{solution}");
-                assert_eq!(grade(solution, &question.gold).verdict, Verdict::Correct, "{question:?}");
+                assert_eq!(grade_boxed(solution, &question.gold).verdict, Verdict::Correct, "{question:?}");
             }
         }
     }

@@ -2,30 +2,31 @@
 //! No tensors, no async, no network.
 //!
 //! ```
-//! use thinktune_tasks::{Verdict, grade, homework, homework::Split};
+//! use thinktune_tasks::{Verdict, grade_boxed, word_problems, word_problems::Split};
 //!
-//! let question = &homework::questions(7, Split::Train, 1)[0];
+//! let question = &word_problems::questions(7, Split::Train, 1)[0];
 //! let response = format!("That makes \\boxed{{{}}}.", question.gold);
-//! assert_eq!(grade(&response, &question.gold).verdict, Verdict::Correct);
+//! assert_eq!(grade_boxed(&response, &question.gold).verdict, Verdict::Correct);
 //! ```
 
 use serde::{Deserialize, Serialize};
 
+pub use behaviour::Behaviour;
 pub use error::TaskError;
 pub use extract::final_answer;
-pub use grade::grade;
-pub use grading::AnswerKind;
+pub use grading::{AnswerKind, Grade, grade_boxed};
 pub use gsm8k::load_gsm8k;
 pub use reflection::{first_attempt, reflects};
 
+mod behaviour;
 mod error;
 mod extract;
-mod grade;
 pub mod grading;
 mod gsm8k;
-pub mod homework;
 mod number;
 mod reflection;
+mod seeded_rng;
+pub mod word_problems;
 
 pub mod benchmarks;
 pub mod markers;
@@ -42,11 +43,11 @@ pub struct Question {
     pub gold: String,
     /// The reference solution, where the data set has one (SFT trains on it).
     pub solution: Option<String>,
-    /// How its answer is found and compared.
+    /// The way in which its answer is found and compared.
     pub kind: AnswerKind,
 }
 
-/// What the grader says of a response.
+/// The grader's decision on a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -70,13 +71,4 @@ impl Verdict {
             Self::OverBudget => "over_budget",
         }
     }
-}
-
-/// A verdict and the answer it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Grade {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The final answer found in the response.
-    pub extracted: Option<String>,
 }

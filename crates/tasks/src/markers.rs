@@ -1,7 +1,7 @@
 //! Words by which a response shows that it reflects, for each of the four behaviours. Words are a proxy: a response
 //! may reflect without them, or use them for something else; what they measure is how two models differ.
 
-use crate::homework::Behaviour;
+use crate::Behaviour;
 
 /// Phrases that mark a behaviour, in lower case and without punctuation.
 fn phrases(behaviour: Behaviour) -> &'static [&'static str] {
@@ -70,7 +70,7 @@ fn phrases(behaviour: Behaviour) -> &'static [&'static str] {
 /// The behaviours of which a text holds at least one marker.
 ///
 /// ```
-/// use thinktune_tasks::homework::Behaviour;
+/// use thinktune_tasks::Behaviour;
 /// use thinktune_tasks::markers::marked;
 /// assert_eq!(marked("It is 4. Wait, I forgot one."), [Behaviour::SelfConflict, Behaviour::SelfCritique]);
 /// assert!(marked("The waiter brings 4.").is_empty());
@@ -100,7 +100,7 @@ fn words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::homework;
+    use crate::word_problems;
 
     #[test]
     fn every_phrase_can_be_found() {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_miniatures_reflections_carry_the_marker_of_their_behaviour() {
+    fn generated_reflections_carry_the_marker_of_their_behaviour() {
         for (text, behaviour) in [
             ("But is it? Let me argue against it: 3+4=7.", Behaviour::SelfConflict),
             ("My weak spot is haste. Step by step: 3+4=7.", Behaviour::SelfCritique),
@@ -122,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(marked(text), [behaviour], "{text}");
         }
-        for question in homework::questions(1, homework::Split::Train, 50) {
+        for question in word_problems::questions(1, word_problems::Split::Train, 50) {
             assert!(marked(question.solution.as_deref().unwrap()).is_empty());
         }
     }

@@ -16,7 +16,7 @@ impl Rational {
         if negative { magnitude.negated() } else { Some(magnitude) }
     }
 
-    /// Whether nothing is left over.
+    /// Returns whether nothing is left over.
     pub(crate) fn is_integer(self) -> bool {
         self.denominator == 1
     }

@@ -2,7 +2,7 @@
 
 use crate::extract::end_of_first_box;
 
-/// Whether a response goes on after its first final answer: a first completed box, later a blank
+/// Returns whether a response goes on after its first final answer: a first completed box, later a blank
 /// line, and after that anything that is not white space. This is the form in which guidance is
 /// spliced into an attempt, and it does not depend on the words used; it says nothing of their worth.
 ///
@@ -21,7 +21,7 @@ pub fn first_attempt(response: &str) -> &str {
     end_of_first_attempt(response).map_or(response, |end| response[..end].trim_end())
 }
 
-/// Where the first attempt ends, if anything follows it.
+/// Returns the end of the first attempt, if anything follows it.
 fn end_of_first_attempt(response: &str) -> Option<usize> {
     let answered = end_of_first_box(response)?;
     let mut line_start = None;

@@ -17,7 +17,7 @@ use thinktune_tasks::grading::{AnswerKind, compare, grade};
 /// The fewest changed answers a gold answer is held against.
 const MUTATIONS: usize = 20;
 
-/// How often each verdict was given.
+/// Counts of each verdict.
 #[derive(Debug, Default)]
 struct Counts(BTreeMap<&'static str, usize>);
 

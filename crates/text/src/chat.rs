@@ -87,7 +87,7 @@ fn to_value(message: &Message) -> Value {
     Value::from_pairs([("role", role), ("content", &message.content)])
 }
 
-/// What a template says through `raise_exception`.
+/// Message of a template's `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Raised(String);
@@ -109,8 +109,8 @@ fn explain(error: &Error) -> String {
     }
 }
 
-/// `{% generation %}` marks the model's words for other programs and prints its body unchanged;
-/// a condition that always holds does the same.
+/// Replaces `{% generation %}`, which marks the model's words for other programs and prints its body unchanged, by a
+/// condition that always holds.
 fn generation_tags_as_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

@@ -88,7 +88,7 @@ pub fn dataset_file_with(
 }
 
 /// `org/name` of letters, digits, `-`, `_`, `.`; what begins with a dot is a path.
-fn is_hub_name(model: &str) -> bool {
+pub fn is_hub_name(model: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
@@ -105,21 +105,21 @@ fn is_revision(revision: &str) -> bool {
         && !revision.starts_with('/')
 }
 
-/// What the hub says of a file that a model it has does not have.
+/// Error code of the hub for a file that a known model lacks.
 const ENTRY_NOT_FOUND: &str = "EntryNotFound";
 
-/// A commit does not change, so what is learnt about it stays true.
+/// Recognises the name of a commit, whose files never change.
 fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Files a model may have; those it lacks are remembered, so that they are asked for once.
+/// Files that a model may lack; an absence is remembered, so that the hub is asked once.
 const OPTIONAL: [&str; 4] =
     ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"];
 
-/// Whether the hub has a file.
-enum Answer {
-    At(PathBuf),
+/// A file in the cache, or its absence from the hub.
+enum HubFile {
+    Cached(PathBuf),
     Absent,
 }
 
@@ -156,10 +156,10 @@ impl<'a> Download<'a> {
         for name in OPTIONAL {
             self.get(name, &commit)?;
         }
-        if let Answer::Absent = self.get(WEIGHTS_FILE, &commit)? {
+        if let HubFile::Absent = self.get(WEIGHTS_FILE, &commit)? {
             let index = match self.get(INDEX_FILE, &commit)? {
-                Answer::At(path) => path,
-                Answer::Absent => return Err(self.lacks(&format!("{WEIGHTS_FILE} or {INDEX_FILE}"))),
+                HubFile::Cached(path) => path,
+                HubFile::Absent => return Err(self.lacks(&format!("{WEIGHTS_FILE} or {INDEX_FILE}"))),
             };
             for shard in shards(&index)? {
                 self.need(&shard, &commit)?;
@@ -170,18 +170,18 @@ impl<'a> Download<'a> {
 
     fn need(&self, file: &str, revision: &str) -> Result<PathBuf, ModelError> {
         match self.get(file, revision)? {
-            Answer::At(path) => Ok(path),
-            Answer::Absent => Err(self.lacks(file)),
+            HubFile::Cached(path) => Ok(path),
+            HubFile::Absent => Err(self.lacks(file)),
         }
     }
 
-    fn get(&self, file: &str, revision: &str) -> Result<Answer, ModelError> {
+    fn get(&self, file: &str, revision: &str) -> Result<HubFile, ModelError> {
         if let Some(path) = self.cached(file, revision) {
-            return Ok(Answer::At(path));
+            return Ok(HubFile::Cached(path));
         }
         let absent = self.folder.join(".no_exist").join(revision).join(file);
         if absent.exists() {
-            return Ok(Answer::Absent);
+            return Ok(HubFile::Absent);
         }
         let Some(api) = &self.api else {
             return self.not_cached(file, revision);
@@ -196,12 +196,12 @@ impl<'a> Download<'a> {
             answer => answer,
         };
         match answer {
-            Ok(path) => Ok(Answer::At(path)),
+            Ok(path) => Ok(HubFile::Cached(path)),
             Err(error) if lacks_file(file, &error) => {
                 if is_commit(revision) && code(&error) == ENTRY_NOT_FOUND {
                     remember_absence(&absent);
                 }
-                Ok(Answer::Absent)
+                Ok(HubFile::Absent)
             }
             Err(error) => Err(self.failure(file, &error)),
         }
@@ -218,10 +218,10 @@ impl<'a> Download<'a> {
     }
 
     /// Offline: a file without which a model is complete is taken to be absent.
-    fn not_cached(&self, file: &str, revision: &str) -> Result<Answer, ModelError> {
+    fn not_cached(&self, file: &str, revision: &str) -> Result<HubFile, ModelError> {
         let weights_elsewhere = file == WEIGHTS_FILE && self.cached(INDEX_FILE, revision).is_some();
         if OPTIONAL.contains(&file) || weights_elsewhere {
-            return Ok(Answer::Absent);
+            return Ok(HubFile::Absent);
         }
         Err(ModelError::Download(format!(
             "{}: {file} is not in the cache ({}) and the network is switched off; \
@@ -232,7 +232,7 @@ impl<'a> Download<'a> {
         )))
     }
 
-    /// Where the cache holds a file of a revision, which may be a commit.
+    /// Path of a file in the cache, by revision or commit.
     fn cached(&self, file: &str, revision: &str) -> Option<PathBuf> {
         let commit = std::fs::read_to_string(self.folder.join("refs").join(revision));
         let commit = commit.map_or_else(|_| revision.to_owned(), |text| text.trim().to_owned());
@@ -252,7 +252,7 @@ impl<'a> Download<'a> {
         matches!(self.kind, RepoType::Model)
     }
 
-    /// What may be named instead.
+    /// Kind of path that may be named instead.
     fn local(&self) -> &'static str {
         if self.is_model() { "a model directory" } else { "a folder of data" }
     }
@@ -365,7 +365,7 @@ fn lacks_file(file: &str, error: &ApiError) -> bool {
         }
 }
 
-/// What an earlier transfer left is as long as the file, or longer.
+/// Recognises a partial file that is as long as the whole, or longer.
 fn cannot_resume(error: &ApiError) -> bool {
     matches!(error, ApiError::InvalidResume) || status(error) == Some(416)
 }
@@ -385,7 +385,7 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// What the hub says beside the status: `EntryNotFound`, `RepoNotFound`, `RevisionNotFound`, `GatedRepo`.
+/// Error code of the hub beside the status: `EntryNotFound`, `RepoNotFound`, `RevisionNotFound`, `GatedRepo`.
 fn code(error: &ApiError) -> String {
     match request_error(error) {
         Some(ureq::Error::Status(_, response)) => {

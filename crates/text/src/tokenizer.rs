@@ -25,7 +25,7 @@ pub struct ChatTokenizer {
     vocab_size: usize,
 }
 
-/// The token that begins a sequence, and who writes it.
+/// The token that begins a sequence, and the program that writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bos {
     id: u32,
@@ -149,7 +149,7 @@ impl ChatTokenizer {
         self.bos.map(|bos| bos.id)
     }
 
-    /// Whether conversations can be rendered.
+    /// True where conversations can be rendered.
     pub fn has_chat_template(&self) -> bool {
         self.template.is_some()
     }
@@ -159,7 +159,7 @@ impl ChatTokenizer {
         self.vocab_size
     }
 
-    /// Checks that every id this codec can produce is one the model knows.
+    /// Checks that every id this tokenizer can produce is one the model knows.
     ///
     /// # Errors
     /// An id beyond `vocab_size`, the model's.

@@ -51,12 +51,6 @@ fn expected() -> Expected {
     serde_json::from_str(&std::fs::read_to_string(fixtures().join("expected.json")).unwrap()).unwrap()
 }
 
-fn published_templates() -> Option<PathBuf> {
-    let data = std::env::var_os("THINKTUNE_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
-    Some(data.join("chat_templates")).filter(|dir| dir.is_dir())
-}
-
 /// Compares every case of every template in a folder; returns how many there were.
 fn compare(dir: &Path, expected: &Expected, templates: &BTreeMap<String, Cases>) -> usize {
     let mut compared = 0;
@@ -98,10 +92,7 @@ fn our_templates_render_as_in_transformers() {
 
 #[test]
 fn published_templates_render_as_in_transformers() {
-    let Some(dir) = published_templates() else {
-        eprintln!("skipped: no chat_templates under $THINKTUNE_DATA or ../shared/data");
-        return;
-    };
+    let Some(dir) = thinktune_testing::real_data("chat_templates") else { return };
     let expected = expected();
     assert!(compare(&dir, &expected, &expected.real) >= 7 * 30);
 }

@@ -86,13 +86,13 @@ fn texts_become_the_ids_of_tokenizers_and_come_back() {
     let all = expected();
     assert_eq!(all.len(), 3);
     for (name, expected) in all {
-        let codec = fixture(&name);
-        assert_eq!(codec.vocab_size(), expected.vocab_size, "{name}");
+        let tokenizer = fixture(&name);
+        assert_eq!(tokenizer.vocab_size(), expected.vocab_size, "{name}");
         for Text { text, ids, prefixes } in expected.texts {
-            assert_eq!(codec.encode(&text), ids, "{name} {text:?}");
+            assert_eq!(tokenizer.encode(&text), ids, "{name} {text:?}");
             for Prefix { length, shown, skipped } in prefixes {
-                assert_eq!(codec.decode_raw(&ids[..length]), shown, "{name} {text:?} {length}");
-                assert_eq!(codec.decode(&ids[..length]), skipped, "{name} {text:?} {length}");
+                assert_eq!(tokenizer.decode_raw(&ids[..length]), shown, "{name} {text:?} {length}");
+                assert_eq!(tokenizer.decode(&ids[..length]), skipped, "{name} {text:?} {length}");
             }
         }
     }
@@ -101,14 +101,14 @@ fn texts_become_the_ids_of_tokenizers_and_come_back() {
 #[test]
 fn prompts_have_the_text_and_ids_of_transformers() {
     for (name, expected) in expected() {
-        let codec = fixture(&name);
+        let tokenizer = fixture(&name);
         for Prompt { messages, text, mut ids } in expected.prompts {
-            assert_eq!(codec.prompt_text(&messages).unwrap(), text, "{name}");
+            assert_eq!(tokenizer.prompt_text(&messages).unwrap(), text, "{name}");
             // transformers trusts the template to write BOS; where it does not, the tokenizer's is added here.
             if name == "word_bos" {
                 ids.insert(0, 1);
             }
-            assert_eq!(codec.prompt_ids(&messages).unwrap(), ids, "{name} {text:?}");
+            assert_eq!(tokenizer.prompt_ids(&messages).unwrap(), ids, "{name} {text:?}");
         }
     }
 }
@@ -117,9 +117,9 @@ fn prompts_have_the_text_and_ids_of_transformers() {
 fn there_is_one_bos_whoever_writes_it() {
     let user = [Message::user("Tom")];
     for (name, bos) in [("byte_bos", Some(316)), ("byte_chat", None), ("word_bos", Some(1))] {
-        let codec = fixture(name);
-        assert_eq!(codec.bos(), bos, "{name}");
-        for ids in [codec.prompt_ids(&user).unwrap(), codec.document_ids("Tom")] {
+        let tokenizer = fixture(name);
+        assert_eq!(tokenizer.bos(), bos, "{name}");
+        for ids in [tokenizer.prompt_ids(&user).unwrap(), tokenizer.document_ids("Tom")] {
             let count = ids.iter().filter(|id| Some(**id) == bos.or(Some(316))).count();
             assert_eq!(
                 (count, ids.first() == bos.as_ref()),
@@ -127,7 +127,7 @@ fn there_is_one_bos_whoever_writes_it() {
                 "{name}"
             );
         }
-        let answer = codec.answer_ids("Tom");
+        let answer = tokenizer.answer_ids("Tom");
         assert!(!answer.contains(&bos.unwrap_or(316)), "{name}");
     }
 }
@@ -136,47 +136,47 @@ fn there_is_one_bos_whoever_writes_it() {
 fn add_bos_token_overrules_the_tokenizer() {
     let dir = copy_of("word_bos");
     edit(&dir, "tokenizer_config.json", |config| config["add_bos_token"] = json!(false));
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
-    assert_eq!((codec.bos(), codec.document_ids("Tom")), (None, vec![6, 2]));
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    assert_eq!((tokenizer.bos(), tokenizer.document_ids("Tom")), (None, vec![6, 2]));
 
     let dir = copy_of("byte_chat");
     edit(&dir, "tokenizer_config.json", |config| {
         config["bos_token"] = json!("<|bos|>");
         config["add_bos_token"] = json!(true);
     });
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
-    assert_eq!(codec.bos(), Some(316));
-    assert_eq!(codec.prompt_ids(&[Message::user("x")]).unwrap()[..2], [316, 319]);
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    assert_eq!(tokenizer.bos(), Some(316));
+    assert_eq!(tokenizer.prompt_ids(&[Message::user("x")]).unwrap()[..2], [316, 319]);
 }
 
 #[test]
 fn every_stop_token_counts() {
-    let codec = fixture("byte_bos");
-    assert_eq!((codec.end_of_turn(), codec.stop()), (318, &[317, 318][..]));
-    let codec = fixture("byte_chat");
-    assert_eq!((codec.end_of_turn(), codec.stop()), (318, &[317, 318, 319][..]));
-    let codec = fixture("word_bos");
-    assert_eq!((codec.end_of_turn(), codec.stop()), (2, &[2][..]));
+    let tokenizer = fixture("byte_bos");
+    assert_eq!((tokenizer.end_of_turn(), tokenizer.stop()), (318, &[317, 318][..]));
+    let tokenizer = fixture("byte_chat");
+    assert_eq!((tokenizer.end_of_turn(), tokenizer.stop()), (318, &[317, 318, 319][..]));
+    let tokenizer = fixture("word_bos");
+    assert_eq!((tokenizer.end_of_turn(), tokenizer.stop()), (2, &[2][..]));
 }
 
 #[test]
 fn answers_and_documents_end_as_the_model_ends_them() {
-    let codec = fixture("byte_chat");
-    let text = codec.encode("apples");
-    assert_eq!(codec.answer_ids("apples"), [&text[..], &[318]].concat());
-    assert_eq!(codec.document_ids("apples"), [&text[..], &[317]].concat());
+    let tokenizer = fixture("byte_chat");
+    let text = tokenizer.encode("apples");
+    assert_eq!(tokenizer.answer_ids("apples"), [&text[..], &[318]].concat());
+    assert_eq!(tokenizer.document_ids("apples"), [&text[..], &[317]].concat());
 }
 
 #[test]
 fn a_model_without_a_template_reads_texts_but_no_conversations() {
     let dir = copy_of("byte_bos");
     fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
-    assert!(!codec.has_chat_template());
-    let message = codec.prompt_ids(&[Message::user("x")]).unwrap_err().to_string();
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    assert!(!tokenizer.has_chat_template());
+    let message = tokenizer.prompt_ids(&[Message::user("x")]).unwrap_err().to_string();
     assert!(message.contains("has no chat template") && message.contains("chat_template.jinja"), "{message}");
-    assert_eq!(codec.end_of_turn(), 318);
-    assert_eq!(codec.document_ids("Tom"), [316, 291, 318]);
+    assert_eq!(tokenizer.end_of_turn(), 318);
+    assert_eq!(tokenizer.document_ids("Tom"), [316, 291, 318]);
 }
 
 #[test]
@@ -186,16 +186,16 @@ fn older_files_name_special_tokens_too() {
     edit(&dir, "special_tokens_map.json", |map| {
         *map = json!({"bos_token": {"content": "<|bos|>"}, "eos_token": "<|end|>"})
     });
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
-    assert_eq!((codec.bos(), codec.stop()), (Some(316), &[317, 318][..]));
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    assert_eq!((tokenizer.bos(), tokenizer.stop()), (Some(316), &[317, 318][..]));
 }
 
 #[test]
 fn a_conversation_the_template_refuses_is_an_error_in_its_words() {
     let dir = copy_of("byte_bos");
     fs::write(dir.path().join("chat_template.jinja"), "{{ raise_exception('Only on Sundays.') }}").unwrap();
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
-    let message = codec.prompt_text(&[Message::user("x")]).unwrap_err().to_string();
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    let message = tokenizer.prompt_text(&[Message::user("x")]).unwrap_err().to_string();
     assert_eq!(message, "the chat template refuses the conversation: Only on Sundays.");
 }
 
@@ -203,17 +203,17 @@ fn a_conversation_the_template_refuses_is_an_error_in_its_words() {
 fn the_pinned_date_reaches_the_template() {
     let dir = copy_of("byte_bos");
     fs::write(dir.path().join("chat_template.jinja"), "{{ strftime_now('%d %b %Y') }}").unwrap();
-    let codec = ChatTokenizer::load(dir.path(), "2025-02-01").unwrap();
-    assert_eq!(codec.prompt_text(&[]).unwrap(), "01 Feb 2025");
+    let tokenizer = ChatTokenizer::load(dir.path(), "2025-02-01").unwrap();
+    assert_eq!(tokenizer.prompt_text(&[]).unwrap(), "01 Feb 2025");
     let message = ChatTokenizer::load(dir.path(), "yesterday").unwrap_err().to_string();
     assert!(message.contains("`yesterday`") && message.contains("YYYY-MM-DD"), "{message}");
 }
 
 #[test]
 fn ids_beyond_the_vocabulary_are_refused() {
-    let codec = fixture("byte_bos");
-    codec.check_vocab(321).unwrap();
-    let message = codec.check_vocab(320).unwrap_err().to_string();
+    let tokenizer = fixture("byte_bos");
+    tokenizer.check_vocab(321).unwrap();
+    let message = tokenizer.check_vocab(320).unwrap_err().to_string();
     assert!(
         message.contains("tokenizer.json has id 320") && message.contains("`vocab_size` is 320"),
         "{message}"
@@ -287,9 +287,9 @@ fn truncation_and_padding_in_the_file_do_not_apply() {
         tokenizer["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "!"});
     });
-    let codec = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    let tokenizer = ChatTokenizer::load(dir.path(), DATE).unwrap();
     for text in ["Tom", "How many apples does Tom have?"] {
-        assert_eq!(codec.encode(text), fixture("byte_bos").encode(text));
+        assert_eq!(tokenizer.encode(text), fixture("byte_bos").encode(text));
     }
 }
 

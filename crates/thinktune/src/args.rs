@@ -51,8 +51,14 @@ pub enum Command {
     Grade(GradeArgs),
     /// Serve a model to OpenAI's clients and to evaluation harnesses
     Serve(ServeArgs),
-    /// Write the data and the model files of the miniature that the demo runs
-    Homework(HomeworkArgs),
+    /// Write the data and the model files from which the demo's models were made
+    WordProblems(WordProblemsArgs),
+    /// The earlier name of `word-problems`
+    #[command(hide = true, disable_help_flag = true)]
+    Homework {
+        #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+        rest: Vec<String>,
+    },
     /// Measure training steps, decoding and matrix products on this machine
     Bench(BenchArgs),
     /// Print every setting of a configuration file, with its default and meaning
@@ -115,7 +121,7 @@ pub struct EvalArgs {
     /// Only the first N questions of each benchmark
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Longest answer of a turn, in tokens [default: 1024; homework 96]
+    /// Longest answer of a turn, in tokens [default: 1024; word problems 96]
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
     /// Tokens that s1 makes the model think for [default: twice the longest answer, 2048]
@@ -272,9 +278,9 @@ pub struct ServeArgs {
     pub date: String,
 }
 
-/// `thinktune homework`.
+/// `thinktune word-problems`.
 #[derive(Debug, Args)]
-pub struct HomeworkArgs {
+pub struct WordProblemsArgs {
     /// Folder to write to; made if need be
     pub out: PathBuf,
     /// Seed of the generator

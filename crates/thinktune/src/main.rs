@@ -52,7 +52,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
         Command::Grade(args) => commands::grade::run(args),
         Command::Serve(args) => commands::serve::run(args, cli.common),
-        Command::Homework(args) => commands::homework::run(args),
+        Command::WordProblems(args) => commands::word_problems::run(args),
+        Command::Homework { .. } => commands::word_problems::renamed(),
         Command::Bench(args) => commands::bench::run(args, cli.common),
         Command::Settings => commands::settings::run(),
     }

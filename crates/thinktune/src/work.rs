@@ -17,7 +17,7 @@ use thinktune_model::{Device, Dtype, FrozenModel, LocalModel};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
-use thinktune_tasks::homework::{self, Split};
+use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
@@ -259,7 +259,9 @@ fn same_folder(a: &Path, b: &Path) -> bool {
 /// The file cannot be read, a line of it is bad, or it is empty.
 pub fn questions(data: &DataPlan, seed: u64) -> anyhow::Result<Vec<Question>> {
     let mut questions = match (data.task, &data.path) {
-        (Task::Homework, _) => homework::questions(seed, Split::Train, data.limit.unwrap_or_default()),
+        (Task::WordProblems, _) => {
+            word_problems::questions(seed, Split::Train, data.limit.unwrap_or_default())
+        }
         (_, Some(path)) => load_gsm8k(path)?,
         (_, None) => Vec::new(),
     };

@@ -48,7 +48,8 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
         (&["method="], &["method = (not set)", "thinktuning, grpo or sft"]),
         (&["run.steps="], &["run.steps = (not set)"]),
         (&["data.path=lost.jsonl"], &["data.path = \"lost.jsonl\"", "a file that exists"]),
-        (&["data.task=jsonl"], &["data.task = \"jsonl\"", "gsm8k or homework"]),
+        (&["data.task=homework"], &["data.task = \"homework\"", "\"word-problems\", its name now"]),
+        (&["data.task=jsonl"], &["data.task = \"jsonl\"", "gsm8k or word-problems"]),
         (&["data.limit=0"], &["data.limit = 0", "at least 1"]),
         (&["sft.epochs=2"], &["`sft` is set", "does not use it"]),
         (&["method=sft"], &["`rollout` is set, and method sft does not use it"]),
@@ -109,7 +110,7 @@ fn bad_models_are_named_by_file() {
     bad(&["model.layers.2."]);
     with("\"llama\"", "\"mamba\"");
     bad(&["mamba", "llama", "qwen3"]);
-    let vocabulary = format!("\"vocab_size\":{}", thinktune_tasks::homework::vocabulary().len());
+    let vocabulary = format!("\"vocab_size\":{}", thinktune_tasks::word_problems::vocabulary().len());
     with(&vocabulary, "\"vocab_size\":40");
     bad(&["vocab", "40"]);
     fs::write(&config, "{").unwrap();
@@ -195,4 +196,14 @@ fn a_disk_that_fills_up_in_a_checkpoint_leaves_the_last_one_to_go_on_from() {
     place.ok(&["train", "tt.toml"]);
     assert_eq!(place.read("runs/tt/metrics.jsonl"), place.read("runs/whole/metrics.jsonl"));
     assert_eq!(place.read("runs/tt/final/MANIFEST.json"), place.read("runs/whole/final/MANIFEST.json"));
+}
+
+#[test]
+fn earlier_names_lead_to_present_ones() {
+    let place = Place::new();
+    place.fails(&["homework", "--seed", "2", "out"], 2, &["`homework` is called `word-problems` now"]);
+    let args = ["eval", "model", "--benchmarks", "gsm8k,homework"];
+    place.fails(&args, 2, &["--benchmarks homework: its name is word-problems now"]);
+    let words = ["homework-catch-phrase", "its name is word-problems-catch-phrase now"];
+    train(&place, &["guidance.prompts=homework-catch-phrase"], 1, &words);
 }

@@ -9,7 +9,17 @@ use serde_json::Value;
 fn help_is_as_committed() {
     let place = Place::new();
     for command in [
-        "", "demo", "train", "eval", "compare", "generate", "logprobs", "grade", "serve", "homework", "bench",
+        "",
+        "demo",
+        "train",
+        "eval",
+        "compare",
+        "generate",
+        "logprobs",
+        "grade",
+        "serve",
+        "word-problems",
+        "bench",
     ] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let shown = place.ok(&args);

@@ -28,7 +28,7 @@ fn earlier_evaluations_are_compared() {
     let rows = json["comparisons"].as_array().unwrap();
     assert_eq!(rows.len(), 4);
     let row = rows.iter().find(|row| row["benchmark"] != "gsm8k" && row["method"] == "zero-shot").unwrap();
-    assert_eq!((&row["questions"], &row["difference"], &row["only_b"]), (&4.into(), &50.0.into(), &2.into()));
+    assert_eq!((&row["questions"], &row["difference"], &row["only_b"]), (&4.into(), &0.5.into(), &2.into()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const EVAL: [&str; 11] = [
     "eval",
     "model",
     "--benchmarks",
-    "gsm8k,homework",
+    "gsm8k,word-problems",
     "--methods",
     "all",
     "--limit",
@@ -43,11 +43,12 @@ fn a_table_in_every_form_and_every_answer_kept() {
     let place = place();
     let ran = place.run(&args(&["--out", "e", "--paper"]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("eval 96/96  homework, s1  left 0 seconds"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("eval 96/96  word-problems, s1  left 0 seconds"), "{}", ran.stderr);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines[0].starts_with("benchmark  method"), "{}", ran.stdout);
+    assert!(lines[0].starts_with("benchmark      method"), "{}", ran.stdout);
     assert!(
-        lines[1].starts_with("GSM8K      zero-shot CoT  12") && lines[8].starts_with("Homework   s1 budget")
+        lines[1].starts_with("GSM8K          zero-shot CoT  12")
+            && lines[8].starts_with("Word problems  s1 budget")
     );
     assert!(ran.stdout.contains("ours / paper") && ran.stdout.contains("/ 71.08"), "{}", ran.stdout);
     assert!(place.read("e/results.md").contains("| GSM8K | self-verify | 12 |"));
@@ -123,7 +124,7 @@ fn two_evaluations_are_compared() {
         "eval",
         "model",
         "--benchmarks",
-        "homework",
+        "word-problems",
         "--limit",
         "4",
         "--seed",
@@ -132,7 +133,7 @@ fn two_evaluations_are_compared() {
         "c",
         "-q",
     ]);
-    place.fails(&["compare", "a", "c"], 2, &["evaluations of homework are of other data"]);
+    place.fails(&["compare", "a", "c"], 2, &["evaluations of word-problems are of other data"]);
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn a_runs_evaluation_lies_in_its_folder() {
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
     let text =
-        place.ok(&["eval", "runs/tt", "--benchmarks", "homework", "--limit", "3", "--max-tokens", "8"]);
+        place.ok(&["eval", "runs/tt", "--benchmarks", "word-problems", "--limit", "3", "--max-tokens", "8"]);
     assert!(text.ends_with("answers  runs/tt/eval\n"), "{text}");
     place.ok(&["compare", "runs/tt", "runs/tt"]);
     assert!(place.ok(&["train", "tt.toml", "--set", "run.steps=1"]).starts_with("was finished before"));
@@ -175,7 +176,7 @@ fn a_runs_evaluation_lies_in_its_folder() {
 
 const HELD_OUT: &str = r#"
 [[held_out]]
-benchmark = "homework"
+benchmark = "word-problems"
 limit = 6
 max_tokens = 12
 
@@ -203,13 +204,13 @@ fn held_out_sets_are_evaluated_during_training_and_change_nothing_else() {
         .collect();
     let places: Vec<(u64, &str)> =
         lines.iter().map(|line| (line["step"].as_u64().unwrap(), line["set"].as_str().unwrap())).collect();
-    let expected = [0, 2, 4].map(|step| [(step, "homework"), (step, "gsm8k")]).concat();
+    let expected = [0, 2, 4].map(|step| [(step, "word-problems"), (step, "gsm8k")]).concat();
     assert_eq!(places, expected);
     assert_eq!(
         (&lines[0]["questions"], &lines[1]["questions"], &lines[1]["samples"]),
         (&6.into(), &12.into(), &2.into())
     );
-    for (line, set) in lines.iter().zip(["homework", "gsm8k"].iter().cycle()) {
+    for (line, set) in lines.iter().zip(["word-problems", "gsm8k"].iter().cycle()) {
         let file = format!("runs/tt/held_out/step_{:06}.jsonl", line["step"].as_u64().unwrap());
         let answers: Vec<Value> =
             place.read(&file).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -256,5 +257,5 @@ fn held_out_sets_are_checked_before_anything_is_loaded() {
     wrong("0.7", "0.0", &["held_out[1].temperature = 0", "greedy samples of a question are all the same"]);
     wrong("limit = 6", "limit = 0", &["held_out[0].limit = 0: expected at least 1"]);
     wrong("limit = 6", "limits = 6", &["limits"]);
-    wrong("limit = 6", "path = \"x\"", &["held_out[0].path = \"x\"", "homework is generated"]);
+    wrong("limit = 6", "path = \"x\"", &["held_out[0].path = \"x\"", "word problems are generated"]);
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Place, files, homework};
+use common::{Place, files, word_problems};
 use serde_json::Value;
 
-const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/homework/teacher");
+const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/word-problems/teacher");
 
 /// `thinktune serve` with the demo's teacher.
 struct Server {
@@ -44,12 +44,13 @@ impl Drop for Server {
     }
 }
 
-/// The homework's configuration with a teacher at `addr`.
+/// The word problems' configuration with a teacher at `addr`.
 fn remote(addr: SocketAddr, more: &str) -> String {
     let named = format!("teacher = \"{TEACHER}\"");
-    let named = homework().lines().find(|line| line.starts_with("teacher = ")).map_or(named, str::to_owned);
+    let named =
+        word_problems().lines().find(|line| line.starts_with("teacher = ")).map_or(named, str::to_owned);
     let table = format!("teacher = {{ url = \"http://{addr}/v1\", model = \"teacher\"{more} }}");
-    homework().replace(&named, &table)
+    word_problems().replace(&named, &table)
 }
 
 /// What two runs share whose teachers answer alike.
@@ -81,7 +82,7 @@ fn kept_replies(place: &Place, run: &str) -> Vec<String> {
 fn a_run_equals_the_one_with_the_teacher_in_process_and_a_resumed_one_asks_nothing_twice() {
     let place = Place::new();
     let server = Server::start(&place);
-    place.write("local.toml", &homework());
+    place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
     assert!(place.read("runs/local/rollouts/step_000001.jsonl").contains("\"guided\":true"));
     place.write("remote.toml", &remote(server.addr, ""));
@@ -212,7 +213,7 @@ fn faults_that_pass_change_nothing() {
     let place = Place::new();
     let server = Server::start(&place);
     let (spoilt, requests) = spoiler(server.addr, now_and_then);
-    place.write("local.toml", &homework());
+    place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
     place.write("remote.toml", &remote(spoilt, ", retries = 8"));
     place.ok(&["train", "remote.toml", "--set", "out=runs/remote"]);
@@ -271,7 +272,7 @@ fn a_server_that_fails_costs_guidance_and_is_counted_by_its_reason() {
 fn a_server_that_stays_away_ends_the_run_and_one_that_comes_back_lets_it_go_on() {
     let place = Place::new();
     let server = Server::start(&place);
-    place.write("local.toml", &homework());
+    place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
     place.write("remote.toml", &remote("127.0.0.1:9".parse().unwrap(), ", retries = 1"));
     let args = ["train", "remote.toml", "--set", "out=runs/remote", "--set", "guidance.starved_steps=1"];

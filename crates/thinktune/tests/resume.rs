@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Read;
 
-use common::{Place, THINKTUNING, files, homework};
+use common::{Place, THINKTUNING, files, word_problems};
 
 /// Everything a run promises to be the same: all but the clock, the lock and the date of creation.
 fn results(place: &Place, run: &str) -> Vec<(String, Vec<u8>)> {
@@ -31,7 +31,7 @@ fn assert_same(place: &Place, run: &str) {
 #[test]
 fn killed_while_sampling_training_and_writing_checkpoints() {
     let place = Place::new();
-    place.write("tt.toml", &homework());
+    place.write("tt.toml", &word_problems());
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     assert!(
         place.read("runs/whole/rollouts/step_000001.jsonl").contains("\"guided\":true"),
@@ -55,7 +55,7 @@ fn killed_while_sampling_training_and_writing_checkpoints() {
 #[test]
 fn killed_again_and_again() {
     let place = Place::new();
-    place.write("tt.toml", &homework());
+    place.write("tt.toml", &word_problems());
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     let args = ["train", "tt.toml", "--set", "out=runs/killed"];
     for stall in ["checkpoint:2", "training:3", "sampling:4", "checkpoint:4"] {

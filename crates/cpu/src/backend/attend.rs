@@ -5,9 +5,8 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 use thinktune_compute::{Heads, RowLayout};
 
-use super::Cpu;
+use super::handle::{Cpu, ROWS};
 use super::kv::{KvSeq, LayerKv, MOST_SEGMENTS};
-use super::rows::ROWS;
 use crate::attention::{Span, attend};
 
 thread_local! {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use thinktune_compute::{Attended, Heads, RowLayout};
 
-use super::Cpu;
+use super::handle::Cpu;
 use crate::attention::{Saved, attend_backward};
 use crate::elementwise::add;
 

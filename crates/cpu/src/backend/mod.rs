@@ -3,6 +3,7 @@
 
 mod attend;
 mod backward;
+mod handle;
 mod kv;
 mod logits;
 mod operand;
@@ -18,7 +19,9 @@ use thinktune_compute::{
 };
 
 use crate::gemm::{Packed, View, gemm, gemm_each};
-use crate::{SpinPool, Threads, adamw, elementwise, isa};
+use crate::{SpinPool, adamw, elementwise, isa};
+pub use handle::Cpu;
+use handle::{PIECE, Workers};
 pub use kv::KvSeq;
 pub use operand::Operand;
 
@@ -28,39 +31,6 @@ const SMALL_MODEL_BYTES: u64 = 24 << 20;
 
 /// Rows that a thread must have to be worth its own pass over the weights of a larger model.
 const ROWS_OF_A_DECODER: usize = 16;
-
-/// A handle to the CPU and to the threads that work for it.
-#[derive(Debug, Clone, Default)]
-pub struct Cpu {
-    workers: Workers,
-}
-
-/// Threads of a handle.
-#[derive(Debug, Clone, Default)]
-enum Workers {
-    /// The thread pool that the caller runs in.
-    #[default]
-    Pool,
-    /// The calling thread.
-    Caller,
-    /// Threads that are awake.
-    Spin(Arc<SpinPool>),
-}
-
-impl Cpu {
-    /// A handle that works with the thread pool of its caller.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn threads(&self) -> Threads<'_> {
-        match &self.workers {
-            Workers::Pool => Threads::All,
-            Workers::Caller => Threads::One,
-            Workers::Spin(pool) => Threads::Spin(pool),
-        }
-    }
-}
 
 impl Backend for Cpu {
     type Buffer = Vec<f32>;
@@ -360,7 +330,7 @@ impl Backend for Cpu {
     }
 
     fn gate_backward(&self, gate: &mut Vec<f32>, up: &mut Vec<f32>, d_out: &Vec<f32>) {
-        let piece = rows::PIECE;
+        let piece = PIECE;
         gate.par_chunks_mut(piece)
             .zip(up.par_chunks_mut(piece))
             .zip(d_out.par_chunks(piece))

@@ -2,7 +2,7 @@
 
 use thinktune_compute::{OperandUse, Precision};
 
-use super::Cpu;
+use super::handle::Cpu;
 use crate::gemm::{Packed, Placed, Rows, Scratch, View};
 
 /// Rows laid out for one use; memory is kept from one filling to the next.

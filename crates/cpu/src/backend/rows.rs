@@ -5,36 +5,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 use thinktune_compute::HeadStage;
 
-use super::Cpu;
+use super::handle::{Cpu, ROWS};
 use crate::elementwise::{add_bias, add_bias_backward};
 use crate::norm::{rms_norm, rms_norm_backward, rms_norm_backward_weight, rms_norm_in_place};
 use crate::rope::rope;
-
-/// Rows per parallel task of row-wise kernels.
-pub(super) const ROWS: usize = 32;
-
-/// Values per parallel task of elementwise kernels.
-pub(super) const PIECE: usize = 1 << 14;
 
 /// Columns of a norm's weight per parallel task.
 const COLUMNS: usize = 128;
 
 impl Cpu {
-    /// Calls `work` with the index of the first row and the rows, `[ROWS, width]`, of each piece of `x`.
-    pub(super) fn by_rows(
-        &self,
-        x: &mut [f32],
-        width: usize,
-        work: impl Fn(usize, &mut [f32]) + Sync + Send,
-    ) {
-        self.threads().chunks_mut(x, ROWS * width.max(1), |index, x| work(index * ROWS, x));
-    }
-
-    /// Calls `work` with the index of the first value and the values of each piece of `x`.
-    pub(super) fn pieces(&self, x: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync + Send) {
-        self.threads().chunks_mut(x, PIECE, |index, x| work(index * PIECE, x));
-    }
-
     /// RMSNorm of rows as wide as `weight`.
     pub(super) fn norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let width = weight.len();

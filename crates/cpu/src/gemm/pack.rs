@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::{PANEL, Threads, View};
-use crate::Precision;
+use super::view::{PANEL, View};
 use crate::isa::multiversion;
+use crate::{Precision, Threads};
 use thinktune_compute::precision::pair;
 
 /// A cache line of words: keeps vector loads from straddling lines.

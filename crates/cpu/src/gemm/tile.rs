@@ -3,8 +3,8 @@
 //! A step is one word of k: one element in f32, two in bf16. Every variant adds the products of a step to
 //! the sum one after the other, the even k first, each with one rounding.
 
-use super::PANEL;
 use super::pack::GROUP;
+use super::view::PANEL;
 use crate::{Isa, Precision, isa};
 
 /// Rows per tile, by the number of panels side by side: what fits in registers.

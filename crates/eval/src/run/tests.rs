@@ -14,7 +14,7 @@ fn identity(samples: &str) -> Identity {
         model: "m".into(),
         model_sha256: "sha".into(),
         settings: BTreeMap::from([("samples".into(), samples.into())]),
-        benchmarks: BTreeMap::from([("homework".into(), "data".into())]),
+        benchmarks: BTreeMap::from([("word-problems".into(), "data".into())]),
     }
 }
 
@@ -43,7 +43,7 @@ fn shown(summaries: &[Summary]) -> String {
 }
 
 fn answers(dir: &Path) -> Vec<Vec<u8>> {
-    let read = |name: &&str| std::fs::read(dir.join(format!("answers/homework.{name}.jsonl"))).unwrap();
+    let read = |name: &&str| std::fs::read(dir.join(format!("answers/word-problems.{name}.jsonl"))).unwrap();
     METHODS.iter().map(read).collect()
 }
 
@@ -94,7 +94,7 @@ fn killed_anywhere_it_goes_on_to_the_same_bytes_and_asks_nothing_twice() {
             break;
         }
         // a torn line, as a process killed in the middle of a write leaves it
-        let log = dir.path().join("answers/homework.zero-shot.jsonl");
+        let log = dir.path().join("answers/word-problems.zero-shot.jsonl");
         let kept = std::fs::read(&log).unwrap_or_default();
         std::fs::write(&log, [&kept, &b"{\"question\":4,\"sam"[..]].concat()).unwrap();
         let mut again = Actor::new(says);
@@ -132,13 +132,13 @@ fn a_folder_of_something_else_is_refused() {
     let other = Identity { model_sha256: "other".into(), model: "n".into(), ..identity("1") };
     let error = EvalFolder::open(dir.path(), other).unwrap_err().to_string();
     assert!(error.contains("the model was m with other weights, and now is n"), "{error}");
-    let data = BTreeMap::from([("homework".into(), "changed".into()), ("csqa".into(), "new".into())]);
+    let data = BTreeMap::from([("word-problems".into(), "changed".into()), ("csqa".into(), "new".into())]);
     let error = EvalFolder::open(dir.path(), Identity { benchmarks: data, ..identity("1") });
-    assert!(error.unwrap_err().to_string().contains("the data of homework have changed"));
+    assert!(error.unwrap_err().to_string().contains("the data of word-problems have changed"));
     let held = EvalFolder::open(dir.path(), identity("1")).unwrap();
     assert!(EvalFolder::open(dir.path(), identity("1")).is_err(), "held by another");
     drop(held);
-    let log = dir.path().join("answers/homework.zero-shot.jsonl");
+    let log = dir.path().join("answers/word-problems.zero-shot.jsonl");
     let text = std::fs::read_to_string(&log).unwrap().replace("\"question\":1", "\"question\":7");
     std::fs::write(&log, text).unwrap();
     let error = evaluate(dir.path(), &mut Actor::new(says), 2, 1).unwrap_err().to_string();
@@ -155,9 +155,9 @@ fn answers_cut_off_or_without_room_are_counted() {
     let summaries = evaluate(dir.path(), &mut actor, 2, 1).unwrap();
     assert_eq!((summaries[0].truncated, summaries[0].unparseable), (0.5, 1.0));
     let folder = EvalFolder::open(dir.path(), identity("1")).unwrap();
-    let (_, kept) = folder.answers("homework", "zero-shot").unwrap();
+    let (_, kept) = folder.answers("word-problems", "zero-shot").unwrap();
     assert_eq!((kept[0].tokens, kept[0].truncated, kept[1].truncated), (100, true, false));
     assert!(kept[1].earlier.is_empty());
-    let (_, kept) = folder.answers("homework", "self-correct").unwrap();
+    let (_, kept) = folder.answers("word-problems", "self-correct").unwrap();
     assert_eq!((kept[1].rounds, kept[1].earlier.len(), kept[1].response.as_str()), (3, 2, "no box"));
 }

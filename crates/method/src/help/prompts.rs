@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use thinktune_policy::Message;
+pub use thinktune_tasks::Behaviour;
 
 use crate::error::MethodError;
 use crate::help::feedback::{self, Feedback, Opinion};
@@ -14,8 +15,8 @@ use crate::help::feedback::{self, Feedback, Opinion};
 const BUILT_IN: [(&str, &str); 4] = [
     ("reasoning", include_str!("../../prompts/reasoning/guidance.toml")),
     ("catch-phrase", include_str!("../../prompts/catch-phrase/guidance.toml")),
-    ("homework", include_str!("../../prompts/homework/guidance.toml")),
-    ("homework-catch-phrase", include_str!("../../prompts/homework-catch-phrase/guidance.toml")),
+    ("word-problems", include_str!("../../prompts/word-problems/guidance.toml")),
+    ("word-problems-catch-phrase", include_str!("../../prompts/word-problems-catch-phrase/guidance.toml")),
 ];
 
 const QUESTION: &str = "{question}";
@@ -53,20 +54,6 @@ pub struct Exchange {
     pub phrase: String,
 }
 
-/// The four ways a teacher reacts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Behaviour {
-    /// Challenge one's own response with a conflicting perspective.
-    SelfConflict,
-    /// Name weaknesses, suggest improvements.
-    SelfCritique,
-    /// Affirm and justify what is right.
-    SelfAgreement,
-    /// Draw on another inner voice or source of expertise for new advice.
-    SelfConsultancy,
-}
-
 impl PromptSet {
     /// The set of that name, or the one in that file.
     ///
@@ -76,6 +63,10 @@ impl PromptSet {
     pub fn load(name_or_file: &str) -> Result<Self, MethodError> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_file) {
             return Self::parse(name, text);
+        }
+        if ["homework", "homework-catch-phrase"].contains(&name_or_file) {
+            let message = format!("its name is {} now", name_or_file.replace("homework", "word-problems"));
+            return Err(MethodError::BadPrompts { name: name_or_file.into(), message });
         }
         let path = Path::new(name_or_file);
         let text = fs::read_to_string(path).map_err(|error| MethodError::BadPrompts {
@@ -154,7 +145,7 @@ impl Exchange {
 mod tests {
     use super::*;
     use thinktune_policy::Role;
-    use thinktune_tasks::{Verdict, grade, reflects};
+    use thinktune_tasks::{Verdict, grade_boxed, reflects};
 
     const MINIMAL: &str = "request = 'Q: {question} A: {response}'";
 
@@ -181,10 +172,10 @@ mod tests {
         for name in PromptSet::names() {
             for exchange in PromptSet::load(name).unwrap().exchanges {
                 let spliced = format!("{}\n\n{}\n\n{}", exchange.response, exchange.reason, exchange.phrase);
-                let gold = grade(&exchange.phrase, "0").extracted.expect("guidance ends in an answer");
-                let agrees = grade(&exchange.response, &gold).verdict == Verdict::Correct;
+                let gold = grade_boxed(&exchange.phrase, "0").extracted.expect("guidance ends in an answer");
+                let agrees = grade_boxed(&exchange.response, &gold).verdict == Verdict::Correct;
                 assert_eq!(agrees, exchange.opinion == "correct", "{name}: {}", exchange.question);
-                assert_eq!(grade(&spliced, &gold).verdict, Verdict::Correct);
+                assert_eq!(grade_boxed(&spliced, &gold).verdict, Verdict::Correct);
                 assert!(reflects(&spliced));
             }
         }
@@ -247,7 +238,7 @@ mod tests {
             assert!(message.contains("mine") && message.contains(expected), "{message}");
         }
         let message = PromptSet::load("no-such-set").unwrap_err().to_string();
-        assert!(message.contains("known names: reasoning, catch-phrase, homework"), "{message}");
+        assert!(message.contains("known names: reasoning, catch-phrase, word-problems"), "{message}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod phrase;
 pub mod advantage;
 
 use thinktune_policy::Tokenizer;
-use thinktune_tasks::{Verdict, first_attempt, grade};
+use thinktune_tasks::{AnswerKind, Verdict, first_attempt, grade_boxed};
 
 use crate::rollout::{Group, Guided, Scored, ended};
 use crate::settings::RewardSettings;
@@ -38,14 +38,14 @@ pub fn reward(
 fn score(guided: Guided, gold: &str, tokenizer: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
     let ids = guided.ids();
     let text = tokenizer.decode(&ids);
-    let outcome = Outcome::of(&text, ended(&ids, tokenizer.stop()), gold);
+    let outcome = Outcome::of(AnswerKind::Boxed, &text, ended(&ids, tokenizer.stop()), gold);
     let attempt = &guided.attempt;
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
-        attempt_outcome: Outcome::of(&attempt.text, attempt.ended(tokenizer.stop()), gold),
-        first_attempt_right: grade(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
+        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(tokenizer.stop()), gold),
+        first_attempt_right: grade_boxed(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
         guided,
         text,
     }

@@ -1,6 +1,7 @@
 //! The outcome: 1 for a response that ended properly with a correct final answer, else 0.
 
-use thinktune_tasks::{AnswerKind, Grade, Verdict, grade, grading};
+use thinktune_tasks::grading::grade;
+use thinktune_tasks::{AnswerKind, Grade, Verdict};
 
 /// Outcome of a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,15 +13,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Grades a text.
-    pub fn of(text: &str, ended: bool, gold: &str) -> Self {
-        Self { grade: grade(text, gold), ended }
-    }
-
     /// Grades a text as answers of a kind are.
-    pub fn of_kind(kind: AnswerKind, text: &str, ended: bool, gold: &str) -> Self {
-        let grading = grading::grade(kind, gold, text);
-        Self { grade: Grade { verdict: grading.verdict, extracted: grading.extracted }, ended }
+    pub fn of(kind: AnswerKind, text: &str, ended: bool, gold: &str) -> Self {
+        Self { grade: grade(kind, gold, text), ended }
     }
 
     /// Returns true where it ended properly with a correct final answer: what `accuracy` counts.
@@ -40,13 +35,16 @@ mod tests {
 
     #[test]
     fn only_a_right_answer_that_ended_counts() {
-        let reward = |text, ended| Outcome::of(text, ended, "4").reward();
+        let reward = |text, ended| Outcome::of(AnswerKind::Boxed, text, ended, "4").reward();
         assert_eq!(reward("so \\boxed{4}", true), 1.0);
         assert_eq!(reward("so \\boxed{4}", false), 0.0, "cut off");
         assert_eq!(reward("so \\boxed{5}", true), 0.0);
         assert_eq!(reward("so 4", true), 0.0, "no final answer");
         assert_eq!(reward("", true), 0.0);
         assert_eq!(reward("\\boxed{4}, no: \\boxed{5}", true), 0.0, "the last answer counts");
-        assert_eq!(Outcome::of("so \\boxed{5}", true, "4").grade.extracted.as_deref(), Some("5"));
+        assert_eq!(
+            Outcome::of(AnswerKind::Boxed, "so \\boxed{5}", true, "4").grade.extracted.as_deref(),
+            Some("5")
+        );
     }
 }

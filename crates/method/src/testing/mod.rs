@@ -190,7 +190,7 @@ pub fn scored_guided(text: &str, reason: &str, phrase: &str, advantage: f64) -> 
 
 fn unscored(guided: Guided) -> Scored {
     let text = Chars.decode(&guided.ids());
-    let outcome = Outcome::of(&text, true, "0");
+    let outcome = Outcome::of(AnswerKind::Boxed, &text, true, "0");
     Scored {
         attempt_outcome: outcome.clone(),
         outcome,
@@ -215,8 +215,8 @@ impl Teacher for ScriptedTeacher {
         let reply = |request: &TeacherRequest| {
             let (number, _) = request.question.split_once('+').expect("a sum");
             let gold = 2 * number.parse::<u32>().expect("a number");
-            let right =
-                thinktune_tasks::grade(&request.response, &gold.to_string()).verdict == Verdict::Correct;
+            let right = thinktune_tasks::grade_boxed(&request.response, &gold.to_string()).verdict
+                == Verdict::Correct;
             let feedback = Feedback {
                 opinion: if right { Opinion::Correct } else { Opinion::Incorrect },
                 reason: "Hm.".into(),

@@ -1,5 +1,6 @@
 //! Weights on disk: safetensors in Hugging Face layout, one file or shards, f32, bf16 or f16.
 
+mod config;
 mod dtype;
 mod init;
 mod params;
@@ -23,7 +24,7 @@ use crate::spec::TensorSpec;
 pub use dtype::Dtype;
 pub use init::init_random;
 pub use params::{Layout, Params};
-use shard::Shard;
+use shard::{Shard, zeroed};
 pub use side_files::{copy_config, copy_side_files};
 
 /// Reads the weights of a model directory: `model.safetensors`, or the shards its index names.
@@ -195,20 +196,6 @@ impl<'a> Found<'a> {
             );
         }
     }
-}
-
-/// A zeroed buffer, or an error where the machine has no room for it.
-fn zeroed(dir: &Path, len: usize) -> Result<Vec<f32>, ModelError> {
-    let mut data = Vec::new();
-    data.try_reserve_exact(len).map_err(|_| {
-        let message = format!(
-            "its {len} parameters need {} bytes of memory, which are not available",
-            len.saturating_mul(4)
-        );
-        ModelError::bad_file(dir, message)
-    })?;
-    data.resize(len, 0.0);
-    Ok(data)
 }
 
 fn fill(mut data: &mut [f32], sources: &[Source<'_>]) -> Result<(), ModelError> {

@@ -9,7 +9,6 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::INDEX_FILE;
 
-use super::zeroed;
 use crate::Dtype;
 
 /// Longest header that is believed.
@@ -120,4 +119,18 @@ fn byte_range(info: &TensorInfo) -> Option<u64> {
     let count = info.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
     let bits = count.checked_mul(info.dtype.bitsize())?;
     (bits % 8 == 0 && end.checked_sub(start)? == bits / 8).then_some(end as u64)
+}
+
+/// A zeroed buffer, or an error where the machine has no room for it.
+pub(super) fn zeroed(dir: &Path, len: usize) -> Result<Vec<f32>, ModelError> {
+    let mut data = Vec::new();
+    data.try_reserve_exact(len).map_err(|_| {
+        let message = format!(
+            "its {len} parameters need {} bytes of memory, which are not available",
+            len.saturating_mul(4)
+        );
+        ModelError::bad_file(dir, message)
+    })?;
+    data.resize(len, 0.0);
+    Ok(data)
 }

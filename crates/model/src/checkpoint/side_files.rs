@@ -8,7 +8,7 @@ use thinktune_policy::model_files::CONFIG_FILE;
 
 use super::Dtype;
 
-use crate::config::{read_config, write_json};
+use super::config::{read_config, write_json};
 
 /// Copies what stands beside the weights of a model directory (tokenizer, chat template, generation settings) into
 /// another. `config.json` is not among it: see [`copy_config`].

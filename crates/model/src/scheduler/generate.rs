@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use thinktune_compute::{Backend, ComputeError};
 use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Sampling};
 
-use super::prefixes::{SHORTEST, common_prefix};
+use super::prefixes::{PrefixStore, SHORTEST, common_prefix};
 use super::queue::{Exchange, Shared, lock};
 use super::row::Owner;
 use super::{Events, Limits, Model, Prefilled, Scheduler, Work, check_prompt, lost, prefill_beginning};
 use crate::ModelSpec;
-use crate::engine::Engine;
+use crate::memory::MachineMemory;
 
 /// Refuses requests that cannot be run.
 pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -> Result<(), ModelError> {
@@ -27,7 +27,9 @@ pub(crate) type Beginning<B> = (Arc<<B as Backend>::KvSeq>, usize);
 /// The prefilled prefix that all prompts share, from an earlier call where that still serves.
 /// Every prompt keeps at least one token of its own.
 pub(crate) fn shared_beginning<B: Backend>(
-    engine: &mut Engine<B>,
+    backend: &B,
+    model: &Model<'_, B>,
+    prefixes: &mut PrefixStore<B>,
     prompts: &[Prompt],
 ) -> Option<Beginning<B>> {
     let (first, rest) = prompts.split_first()?;
@@ -35,16 +37,15 @@ pub(crate) fn shared_beginning<B: Backend>(
     for prompt in rest {
         shared = common_prefix(shared, &prompt.tokens[..prompt.tokens.len() - 1]);
     }
-    let known = engine.prefixes.find(shared);
+    let known = prefixes.find(shared);
     if let Some(known) = known.as_ref().filter(|known| 2 * known.len >= shared.len()) {
         return Some((Arc::clone(&known.seq), known.len));
     }
     if rest.is_empty() || shared.len() < SHORTEST {
         return None;
     }
-    let model = Model { weights: &engine.weights, rope: &engine.rope, prefixes: None };
-    let seq = Arc::new(prefill_beginning(&engine.backend, &model, known, shared));
-    engine.prefixes.keep(&shared.into(), &seq);
+    let seq = Arc::new(prefill_beginning(backend, model, known, shared));
+    prefixes.keep(&shared.into(), &seq);
     Some((seq, shared.len()))
 }
 
@@ -53,7 +54,7 @@ type Done = (Owner, Result<Completion, ModelError>);
 
 /// Completes all prompts.
 pub(crate) fn run<B: Backend>(
-    engine: &Engine<B>,
+    (backend, model, memory): (&B, &Model<'_, B>, MachineMemory),
     prompts: &[Prompt],
     beginning: Option<&Beginning<B>>,
     sampling: &Sampling,
@@ -63,14 +64,13 @@ pub(crate) fn run<B: Backend>(
         prompts.iter().map(|prompt| vec![None; prompt.keys.len()]).collect();
     let total = slots.iter().map(Vec::len).sum();
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-    let most = engine.memory.decode_rows(engine.spec(), longest + sampling.max_tokens);
-    let handles = engine.backend.decoders(total, engine.weights.bytes(&engine.backend));
+    let most = memory.decode_rows(&model.weights.spec, longest + sampling.max_tokens);
+    let handles = backend.decoders(total, model.weights.bytes(backend));
     let rows = total.div_ceil(handles.len()).clamp(1, most);
     let limits = Limits { rows, tokens: usize::MAX, prefill: usize::MAX };
 
     let queue = Mutex::new(queue(prompts, beginning, sampling, handles.len()));
     let exchange = Exchange::new(handles.len());
-    let model = Model { weights: &engine.weights, rope: &engine.rope, prefixes: None };
     let mut finished = GenerateProgress { finished: 0, total, tokens: 0 };
     let mut take = |(owner, how): Done| {
         let completion = how?;
@@ -83,7 +83,7 @@ pub(crate) fn run<B: Backend>(
     if let [handle] = handles.as_slice() {
         let mut failed = None;
         let mut scheduler = Scheduler::new(handle.clone(), limits);
-        let ended = decode(&mut scheduler, &model, (&queue, &exchange), &mut |done| {
+        let ended = decode(&mut scheduler, model, (&queue, &exchange), &mut |done| {
             failed = take(done).err();
             failed.is_none()
         });
@@ -93,7 +93,7 @@ pub(crate) fn run<B: Backend>(
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             for handle in handles {
-                let (sender, queue, exchange, model) = (sender.clone(), &queue, &exchange, &model);
+                let (sender, queue, exchange) = (sender.clone(), &queue, &exchange);
                 scope.spawn(move || {
                     let _closed = Closing(exchange);
                     // a closed channel means that another thread failed: nobody waits for this one

@@ -1,7 +1,7 @@
 //! Models whose runs are compared with each other, and what is run on them.
 #![allow(dead_code)]
 
-use thinktune_model::{Device, LocalModel, ModelSpec, Precision, init_random};
+use thinktune_model::{Device, LocalModel, ModelSpec, Params, Precision, init_random, load_params};
 use thinktune_policy::{AdamW, Completion, Generate, Prompt, Sampling, TokenBatch, Train};
 
 use crate::common::{key, model_dir};
@@ -10,8 +10,8 @@ pub const ADAMW: AdamW =
     AdamW { lr: 3e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1.0 };
 
 /// The reference models, and one whose sizes run past every tile and block of the kernels without
-/// being a multiple of any; in both precisions.
-pub const MODELS: [&str; 12] = [
+/// being a multiple of any; in both precisions. The reference models on the reference backend too.
+pub const MODELS: [&str; 18] = [
     "llama",
     "llama_untied",
     "mistral",
@@ -24,6 +24,12 @@ pub const MODELS: [&str; 12] = [
     "qwen2 bf16",
     "qwen3 bf16",
     "wide bf16",
+    "llama on reference",
+    "llama_untied on reference",
+    "mistral on reference",
+    "qwen2 on reference",
+    "qwen3 on reference",
+    "qwen3 bf16 on reference",
 ];
 
 /// Too large for a thread's cache: sampled by all threads together.
@@ -37,17 +43,26 @@ pub fn large() -> &'static [&'static str] {
 }
 
 pub fn load(name: &str) -> LocalModel {
-    match name.strip_suffix(" bf16") {
-        Some(name) => load_f32(name).with_precision(Precision::Bf16),
-        None => load_f32(name),
-    }
+    let (name, on_reference) = match name.strip_suffix(" on reference") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    let (name, precision) = match name.strip_suffix(" bf16") {
+        Some(name) => (name, Precision::Bf16),
+        None => (name, Precision::F32),
+    };
+    let model = match on_reference {
+        true => LocalModel::on(thinktune_compute::Reference, params(name), precision),
+        false => LocalModel::new(params(name), Device::Cpu, precision),
+    };
+    model.expect("model")
 }
 
-fn load_f32(name: &str) -> LocalModel {
+fn params(name: &str) -> Params {
     let (width, ffn, head_dim, vocab_size) = match name {
         "wide" => (136, 301, 26, 1031),
         LARGE => (448, 1030, 72, 5003),
-        family => return LocalModel::load(&model_dir(family), Device::Cpu, Precision::F32).expect("model"),
+        family => return load_params(&model_dir(family)).expect("weights"),
     };
     let spec = ModelSpec::from_dir(&model_dir("llama_untied")).expect("spec");
     let spec = ModelSpec { vocab_size, width, heads: 6, kv_heads: 2, head_dim, ffn, context: 400, ..spec };
@@ -57,7 +72,7 @@ fn load_f32(name: &str) -> LocalModel {
             params.data[range].iter_mut().for_each(|w| *w *= 5.0);
         }
     }
-    LocalModel::new(params, Device::Cpu, Precision::F32).expect("model")
+    params
 }
 
 /// Prompts of different lengths; the last two begin alike.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::Value;
 
-/// Who wrote a token.
+/// The author of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Author {
@@ -17,9 +17,9 @@ pub enum Author {
 /// A run of consecutive tokens by one author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorRun {
-    /// Who wrote them.
+    /// Their author.
     pub author: Author,
-    /// How many tokens.
+    /// Number of tokens.
     pub tokens: usize,
 }
 
@@ -35,7 +35,7 @@ pub fn author_runs(authors: impl IntoIterator<Item = Author>) -> Vec<AuthorRun> 
     runs
 }
 
-/// What the teacher said of an attempt, whether or not it could be used.
+/// The teacher's feedback on an attempt, used or not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuidanceRecord {
     /// The student's text before guidance.
@@ -67,11 +67,11 @@ pub struct RolloutRecord {
     pub response: String,
     /// Tokens of the response.
     pub tokens: Vec<u32>,
-    /// Who wrote which tokens, in order; the counts add up to the length of `tokens`.
+    /// Authors of the tokens, in order; the counts add up to the length of `tokens`.
     pub authors: Vec<AuthorRun>,
-    /// Whether the response ended by itself.
+    /// True where the response ended by itself.
     pub ended: bool,
-    /// Whether guidance was spliced in.
+    /// True where guidance was spliced in.
     pub guided: bool,
     /// Grader's verdict on the response.
     pub verdict: String,
@@ -83,7 +83,7 @@ pub struct RolloutRecord {
     /// Advantage shared by all tokens of the response.
     #[serde(deserialize_with = "f64::read")]
     pub advantage: f64,
-    /// What the teacher said, for attempts it was asked about.
+    /// The teacher's feedback, for attempts it was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceRecord>,
     /// Log-prob of each token when it was sampled (of guided tokens: under the student before the step), on request.

@@ -14,10 +14,10 @@ use thinktune_policy::{BatchEvent, BatchLimits, BatchRequest, Batcher, ModelErro
 use thinktune_serve::{ServeError, ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
-/// A model directory: a random Llama with the homework's tokenizer, of `context` positions.
+/// A model directory: a random Llama with the word problems' tokenizer, of `context` positions.
 pub fn model_dir(context: usize) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    thinktune_tasks::homework::write_model_files(dir.path()).unwrap();
+    thinktune_tasks::word_problems::write_model_files(dir.path()).unwrap();
     let config = dir.path().join("config.json");
     let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
     for (key, size) in [

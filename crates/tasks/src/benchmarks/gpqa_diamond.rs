@@ -20,12 +20,10 @@
 //! assert_eq!(question.gold, "A");
 //! ```
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-
 use super::{ANSWER_TOKENS, Benchmark, HubFile, LETTER, Source, options};
 use crate::Question;
 use crate::rows::Row;
+use crate::seeded_rng::SeededRng;
 
 /// See the module.
 pub(super) const BENCHMARK: Benchmark = Benchmark {
@@ -51,14 +49,12 @@ fn question(row: &Row, index: u32, seed: u64) -> Result<Question, String> {
     options::question(index, row.text("Question")?, &shown, gold)
 }
 
-/// In which order a row's columns are shown.
+/// Draws the order in which a row's columns are shown.
 fn order(seed: u64, row: u32) -> [usize; 4] {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(u64::from(row));
+    let mut rng = SeededRng::new(seed, row.into());
     let mut order = [0, 1, 2, 3];
     for last in (1..order.len()).rev() {
-        let pick = (u64::from(rng.next_u32()) * (last as u64 + 1)) >> 32;
-        order.swap(last, pick as usize);
+        order.swap(last, rng.below(last + 1));
     }
     order
 }

@@ -14,11 +14,11 @@ mod arc_challenge;
 mod csqa;
 mod gpqa_diamond;
 mod gsm8k;
-mod homework;
 mod math500;
 mod mmlu_pro;
 mod options;
 mod strategyqa;
+mod word_problems;
 
 use std::path::{Path, PathBuf};
 
@@ -38,18 +38,18 @@ pub struct Benchmark {
     pub suffix: &'static str,
     /// Longest answer, in tokens, where nobody says.
     pub answer_tokens: usize,
-    /// Where the problems come from.
+    /// The source of the problems.
     pub source: Source,
 }
 
-/// Where a benchmark's problems come from.
+/// The source of a benchmark's problems.
 #[derive(Debug)]
 pub enum Source {
     /// Rows of a file.
     Rows {
-        /// Where the file lies in a folder of data, without its ending.
+        /// Path of the file in a folder of data, without its ending.
         file: &'static str,
-        /// Where the hub has it.
+        /// The same file on the hub.
         hub: HubFile,
         /// Makes a question of a row, given its index and the seed.
         question: fn(&Row, u32, u64) -> Result<Question, String>,
@@ -80,13 +80,13 @@ pub const ALL: [&Benchmark; 10] = [
     &strategyqa::BENCHMARK,
     &mmlu_pro::BENCHMARK,
     &aime::AIME_2024,
-    &homework::BENCHMARK,
+    &word_problems::BENCHMARK,
 ];
 
 /// Enough for most worked answers; the longest the paper trains on.
 const ANSWER_TOKENS: usize = 1024;
 
-/// How many problems are generated where nobody says.
+/// Number of problems generated where none is given.
 pub const GENERATED: usize = 512;
 
 /// Asks for a worked answer in a box.
@@ -94,9 +94,22 @@ const BOXED: &str = "\n\nReason step by step, and put the final answer in \\boxe
 /// Asks for an option's letter in a box.
 const LETTER: &str = "\n\nReason step by step, and put the letter of the right option in \\boxed{}.";
 
-/// The benchmark of that name.
+/// Returns the benchmark of that name.
 pub fn by_name(name: &str) -> Option<&'static Benchmark> {
     ALL.into_iter().find(|benchmark| benchmark.name == name)
+}
+
+/// Benchmarks that had another name: the earlier one first.
+const RENAMED: [(&str, &str); 1] = [("homework", "word-problems")];
+
+/// Returns the present name of a benchmark that was called `name` before, in folders of that time.
+pub fn renamed(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(earlier, _)| *earlier == name).map(|(_, now)| *now)
+}
+
+/// Returns the earlier name of a benchmark that has been renamed.
+pub fn earlier_name(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(_, now)| *now == name).map(|(earlier, _)| *earlier)
 }
 
 /// Endings a data file may have, the likeliest first.
@@ -144,9 +157,20 @@ impl Benchmark {
 
 #[cfg(test)]
 mod tests {
+    use thinktune_testing::{DATA, data_folder, real_data, skipped};
+
     use super::*;
     use crate::Verdict;
     use crate::grading::{AnswerKind, grade};
+
+    #[test]
+    fn earlier_names_lead_to_present_ones() {
+        for (earlier, now) in RENAMED {
+            assert!(by_name(earlier).is_none() && by_name(now).is_some(), "{earlier}");
+            assert_eq!((renamed(earlier), earlier_name(now)), (Some(now), Some(earlier)));
+        }
+        assert_eq!((renamed("gsm8k"), earlier_name("gsm8k")), (None, None));
+    }
 
     #[test]
     fn names_and_files_are_distinct() {
@@ -162,11 +186,7 @@ mod tests {
     /// Three invented rows in GPQA's format, where they are at hand.
     #[test]
     fn the_format_of_gpqa_is_read() {
-        let path = data().join("gpqa_diamond/sample_invented.csv");
-        if !path.is_file() {
-            eprintln!("skipped: no {}; set THINKTUNE_DATA", path.display());
-            return;
-        }
+        let Some(path) = real_data("gpqa_diamond/sample_invented.csv") else { return };
         let questions = by_name("gpqa-diamond").unwrap().load(&path, 3).unwrap();
         assert_eq!(questions.len(), 3);
         for (question, gold) in questions.iter().zip(["2", "X2", "a"]) {
@@ -178,16 +198,11 @@ mod tests {
         }
     }
 
-    fn data() -> PathBuf {
-        std::env::var_os("THINKTUNE_DATA")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from)
-    }
-
     /// The real files, where they are at hand: how many rows, and that a response which states the gold answer as
     /// asked is correct while one that states another option is wrong.
     #[test]
     fn the_real_sets_load_and_their_golds_grade() {
-        let data = data();
+        let (data, mut absent) = (data_folder(), Vec::new());
         for (name, count) in [
             ("gsm8k", 1319),
             ("math500", 500),
@@ -200,7 +215,7 @@ mod tests {
         ] {
             let benchmark = by_name(name).unwrap();
             let Some(path) = benchmark.files(&data).into_iter().find(|file| file.is_file()) else {
-                eprintln!("skipped: {name} is not below {}; set THINKTUNE_DATA", data.display());
+                absent.push(name);
                 continue;
             };
             let questions = benchmark.load(&path, 7).unwrap();
@@ -226,6 +241,9 @@ mod tests {
                     );
                 }
             }
+        }
+        if !absent.is_empty() {
+            skipped(&format!("no {} below {}; set {DATA}", absent.join(", "), data.display()));
         }
     }
 }

@@ -48,7 +48,7 @@ fn letter(answer: &str, options: u8) -> Named {
     if names_another(rest, first, options) { Named::Several } else { Named::One(first) }
 }
 
-/// Whether a capital letter followed by a comma or space is a label and no article or pronoun.
+/// Returns whether a capital letter followed by a comma or space is a label and no article or pronoun.
 fn is_label(text: &str, options: u8) -> bool {
     let next = text[1..].trim_start_matches([',', ' ']);
     let word = next.split(|next: char| !next.is_alphanumeric()).next().unwrap_or_default();
@@ -63,7 +63,7 @@ fn is_label(text: &str, options: u8) -> bool {
             || next.starts_with(['(', '-', '&']))
 }
 
-/// Whether another option's letter stands alone in the text. `A` and `I` are words there, unless in
+/// Returns whether another option's letter stands alone in the text. `A` and `I` are words there, unless in
 /// brackets or joined to the first by a word or sign.
 fn names_another(text: &str, first: u8, options: u8) -> bool {
     let bytes = text.as_bytes();
@@ -111,7 +111,7 @@ fn plain(text: &str) -> String {
     named.unwrap_or(text).trim().to_string()
 }
 
-/// Which option a capital letter stands for.
+/// Returns the option that a capital letter stands for.
 fn index(letter: u8, options: u8) -> Option<u8> {
     letter.checked_sub(b'A').filter(|index| *index < options)
 }

@@ -46,7 +46,7 @@ fn joined<'a>(response: &'a str, boxes: &[(usize, usize)]) -> Cow<'a, str> {
     }
 }
 
-/// Whether a text between two boxes makes a list of them. It ends in the next box's command.
+/// Returns whether a text between two boxes makes a list of them. It ends in the next box's command.
 fn is_link(between: &str) -> bool {
     let between = between.trim_end_matches('{').trim_end();
     let Some(words) = between.strip_suffix("\\boxed").or_else(|| between.strip_suffix("\\fbox")) else {
@@ -62,7 +62,7 @@ fn after_hashes(response: &str) -> Option<&str> {
     filled(rest.lines().next()?)
 }
 
-/// What follows the last "answer is" or "answer:", up to the end of the sentence.
+/// Returns the text after the last "answer is" or "answer:", up to the end of the sentence.
 fn after_phrase(response: &str) -> Option<&str> {
     let mut end = response.len();
     while let Some(at) = rfind_ignoring_case(&response.as_bytes()[..end], b"answer") {
@@ -127,7 +127,7 @@ fn last_formula(response: &str) -> Option<&str> {
     filled(content.trim_matches('$'))
 }
 
-/// Where the last dollar sign stands that no backslash precedes.
+/// Returns the position of the last dollar sign that no backslash precedes.
 fn rfind_unescaped_dollar(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     (0..bytes.len()).rev().find(|&at| bytes[at] == b'$' && (at == 0 || bytes[at - 1] != b'\\'))
@@ -158,7 +158,7 @@ pub(super) fn first_number(text: &str) -> Option<&str> {
     Some(&text[signed_start(bytes, start)..end])
 }
 
-/// Whether the byte is a digit or joins two digits to one number. A point may also open a number.
+/// Returns whether the byte is a digit or joins two digits to one number. A point may also open a number.
 fn joins(bytes: &[u8], at: usize) -> bool {
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let after_digit = at > 0 && digit(at - 1);
@@ -186,7 +186,7 @@ fn filled(text: &str) -> Option<&str> {
     Some(text.trim()).filter(|text| !text.is_empty())
 }
 
-/// Where `word` (in lower case) last stands in `text`, in capitals or not.
+/// Returns the last position of `word` (in lower case) in `text`, in capitals or not.
 fn rfind_ignoring_case(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).rposition(|window| window.eq_ignore_ascii_case(word))
 }

@@ -1,4 +1,4 @@
-//! Grading: the final answer of a response is found, read and compared with the gold answer, each
+//! Grade: the final answer of a response is found, read and compared with the gold answer, each
 //! benchmark in its own way ([`AnswerKind`]).
 //!
 //! Whatever a model wrote, the work is bounded: finding the answer takes one pass over the text, reading
@@ -8,9 +8,9 @@
 //! use thinktune_tasks::Verdict;
 //! use thinktune_tasks::grading::{AnswerKind, compare, grade};
 //!
-//! let grading = grade(AnswerKind::Math, r"\frac{14}{3}", r"Adding up, we get $\boxed{4\frac23}$.");
-//! assert_eq!(grading.verdict, Verdict::Correct);
-//! assert_eq!(grading.extracted.as_deref(), Some(r"4\frac23"));
+//! let graded = grade(AnswerKind::Math, r"\frac{14}{3}", r"Adding up, we get $\boxed{4\frac23}$.");
+//! assert_eq!(graded.verdict, Verdict::Correct);
+//! assert_eq!(graded.extracted.as_deref(), Some(r"4\frac23"));
 //! assert_eq!(compare(AnswerKind::Math, "(3,4]", "[3,4]").verdict, Verdict::Wrong);
 //! assert_eq!(compare(AnswerKind::Math, "2", "9^{9^{9^9}}").verdict, Verdict::OverBudget);
 //! ```
@@ -22,13 +22,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{TaskError, Verdict};
 
+mod boxed;
 mod choice;
 mod find;
 mod math;
 mod numbers;
 mod yes_no;
 
-/// How a benchmark's answer is found in a response, and how it is compared.
+pub use boxed::grade_boxed;
+
+/// A benchmark's way to find an answer in a response and to compare it.
 ///
 /// Where nothing else is said, the answer is looked for in this order: the last `\boxed{}` or `\fbox{}`;
 /// what follows the last `####`; what follows the last "the answer is". A last box that is never closed
@@ -50,7 +53,7 @@ pub enum AnswerKind {
     /// The letter of an option, the first `options` letters of the alphabet. A last line that is only a
     /// letter counts where nothing else is found; naming several options is wrong.
     Choice {
-        /// How many options the question has.
+        /// Number of options of the question.
         options: u8,
     },
     /// Yes or no (true or false); both at once is wrong.
@@ -110,7 +113,7 @@ impl FromStr for AnswerKind {
 
 /// A verdict, the answer it rests on, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grading {
+pub struct Grade {
     /// The verdict.
     pub verdict: Verdict,
     /// The answer found in the response, as it was written; `None` where none was found.
@@ -119,25 +122,25 @@ pub struct Grading {
     pub reason: Option<String>,
 }
 
-impl Grading {
+impl Grade {
     fn no_answer(reason: &str) -> Self {
         Self { verdict: Verdict::Unparseable, extracted: None, reason: Some(reason.into()) }
     }
 }
 
 /// Finds the final answer of a response and compares it with the gold answer.
-pub fn grade(kind: AnswerKind, gold: &str, response: &str) -> Grading {
+pub fn grade(kind: AnswerKind, gold: &str, response: &str) -> Grade {
     match find::answer(kind, response) {
         Ok(answer) => compare(kind, gold, &answer),
-        Err(reason) => Grading::no_answer(reason),
+        Err(reason) => Grade::no_answer(reason),
     }
 }
 
 /// Compares an answer, already found, with the gold answer.
-pub fn compare(kind: AnswerKind, gold: &str, answer: &str) -> Grading {
+pub fn compare(kind: AnswerKind, gold: &str, answer: &str) -> Grade {
     let answer = answer.trim();
     if answer.is_empty() {
-        return Grading::no_answer("the answer is empty");
+        return Grade::no_answer("the answer is empty");
     }
     let judged = match kind {
         AnswerKind::Boxed => Judged::of(numbers::same_or_same_text(gold, answer)),
@@ -147,7 +150,7 @@ pub fn compare(kind: AnswerKind, gold: &str, answer: &str) -> Grading {
         AnswerKind::Choice { options } => choice::compare(gold, answer, options),
         AnswerKind::YesNo => yes_no::compare(gold, answer),
     };
-    Grading { verdict: judged.verdict, extracted: Some(answer.to_string()), reason: judged.reason }
+    Grade { verdict: judged.verdict, extracted: Some(answer.to_string()), reason: judged.reason }
 }
 
 /// The final answer of a response, as it was written.
@@ -155,7 +158,7 @@ pub fn extract(kind: AnswerKind, response: &str) -> Option<String> {
     find::answer(kind, response).ok().map(|answer| answer.into_owned())
 }
 
-/// What a comparison says.
+/// The result of a comparison.
 #[derive(Debug)]
 struct Judged {
     verdict: Verdict,

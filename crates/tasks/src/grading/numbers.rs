@@ -4,7 +4,7 @@ use super::Judged;
 use super::find::first_number;
 use crate::number::{Rational, bare};
 
-/// Whether two answers say the same: as numbers where both are, else as text without case, spaces and
+/// Returns whether two answers say the same: as numbers where both are, else as text without case, spaces and
 /// thousands separators.
 pub(crate) fn same_or_same_text(gold: &str, answer: &str) -> bool {
     match (Rational::parse(answer), Rational::parse(gold)) {

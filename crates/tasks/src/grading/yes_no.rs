@@ -20,7 +20,7 @@ pub(super) fn last_line(response: &str) -> Option<&str> {
     [first, last].into_iter().any(|word| meaning(word).is_some()).then_some(line)
 }
 
-/// Whether a text has a word for yes (or for no) in it.
+/// Returns whether a text has a word for yes (or for no) in it.
 fn says(text: &str, yes: bool) -> bool {
     words(text).any(|word| meaning(word) == Some(yes))
 }

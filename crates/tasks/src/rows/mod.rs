@@ -98,7 +98,7 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-/// What is made of each row of a file: the format follows from the name's ending, `.json`, `.csv` or `.parquet`;
+/// Makes something of each row of a file: the format follows from the name's ending, `.json`, `.csv` or `.parquet`;
 /// anything else is read as JSON lines. `make` also gets the row's index.
 ///
 /// # Errors

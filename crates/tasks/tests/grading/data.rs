@@ -1,8 +1,7 @@
-//! Where the data is, and its gold answers.
-
-use std::path::{Path, PathBuf};
+//! Real data and its gold answers.
 
 use serde_json::Value;
+use thinktune_testing::real_data;
 
 /// The golds of MATH-500.
 pub fn math500_golds() -> Option<Vec<String>> {
@@ -17,15 +16,9 @@ pub fn gsm8k_golds() -> Option<Vec<String>> {
     Some(rows.iter().map(gold).collect())
 }
 
-/// The rows of a file of the data folder; says so where it is absent.
+/// The rows of a file of the data folder; without it, the running test counts as skipped.
 pub fn rows(file: &str) -> Option<Vec<Value>> {
-    let data = std::env::var_os("THINKTUNE_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
-    let path = data.join(file);
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: no {}; set THINKTUNE_DATA to the folder that holds it", path.display());
-        return None;
-    };
+    let text = std::fs::read_to_string(real_data(file)?).unwrap();
     Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 

@@ -4,7 +4,7 @@ use thinktune_tasks::grading::AnswerKind;
 
 use super::spellings::is_grouped;
 
-/// What an answer is, judged by its text.
+/// The kind of an answer, judged by its text.
 #[derive(Debug)]
 pub enum Shape {
     Scalar,

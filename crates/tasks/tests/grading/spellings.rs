@@ -97,7 +97,7 @@ fn latex(gold: &str) -> Vec<String> {
     all
 }
 
-/// Whether every product sign stands behind a digit.
+/// Returns whether every product sign stands behind a digit.
 fn follows_digit(text: &str) -> bool {
     text.match_indices("\\cdot")
         .all(|(at, _)| text[..at].trim_end().ends_with(|before: char| before.is_ascii_digit()))
@@ -303,7 +303,7 @@ fn without_spaces(text: &str) -> String {
     out
 }
 
-/// Whether a space separates a whole number from its fraction in digits.
+/// Returns whether a space separates a whole number from its fraction in digits.
 fn mixed(text: &str) -> bool {
     text.contains('/') && text.contains(' ')
 }

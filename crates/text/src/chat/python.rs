@@ -1,4 +1,4 @@
-//! Where a Jinja template sees Python through the language: how values print, `tojson`, what counts as white space.
+//! Python as a Jinja template sees it: printed values, `tojson`, white space.
 
 use std::fmt::Write as _;
 

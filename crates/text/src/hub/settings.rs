@@ -1,9 +1,9 @@
-//! Where the hub is and who asks, as the hub's own tools read it from the environment.
+//! Address of the hub, cache and access token, read from the environment as the hub's own tools do.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where the hub is, where its cache is, and who asks.
+/// Address of the hub, cache and access token.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
     /// Address of the hub, without a slash at the end.
@@ -14,7 +14,7 @@ pub struct HubSettings {
     pub token: Option<String>,
     /// Use the cache only.
     pub offline: bool,
-    /// How often a broken transfer is taken up again.
+    /// Number of times that a broken transfer is resumed.
     pub retries: usize,
     /// Show a progress bar on stderr.
     pub progress: bool,

@@ -13,13 +13,13 @@ const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
 const TEMPLATE_FILE: &str = "chat_template.jinja";
 
-/// What the files of a directory say.
+/// Contents of the small files of a directory.
 pub(super) struct TokenizerFiles {
     dir: PathBuf,
     config: Map<String, Value>,
     /// Special tokens by role, such as `bos_token`.
     pub(super) tokens: BTreeMap<String, String>,
-    /// Whether BOS goes before every text; absent where the tokenizer decides.
+    /// True where BOS goes before every text; absent where the tokenizer decides.
     pub(super) add_bos_token: Option<bool>,
 }
 

@@ -7,11 +7,11 @@ pub mod dry_run;
 pub mod eval;
 pub mod generate;
 pub mod grade;
-pub mod homework;
 pub mod logprobs;
 pub mod serve;
 pub mod settings;
 pub mod train;
+pub mod word_problems;
 
 use std::io::{self, Write};
 

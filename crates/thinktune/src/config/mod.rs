@@ -113,12 +113,12 @@ impl From<Precision> for thinktune_model::Precision {
 
 /// `data.task`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Grade-school word problems from a file.
     Gsm8k,
     /// Generated word problems.
-    Homework,
+    WordProblems,
     /// Examples to imitate.
     Jsonl,
 }
@@ -289,7 +289,11 @@ impl Config {
         serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
             let key = error.path().to_string();
             let value = keys::lookup(&table, &key).map_or_else(|| "-".into(), Value::to_string);
-            SettingError { key, value, expected: expectation(&error.inner().to_string()) }.into()
+            let expected = match (&*key, &*value) {
+                ("data.task", "\"homework\"") => "\"word-problems\", its name now".into(),
+                _ => expectation(&error.inner().to_string()),
+            };
+            SettingError { key, value, expected }.into()
         })
     }
 

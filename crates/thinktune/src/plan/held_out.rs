@@ -46,7 +46,10 @@ fn resolve_set(set: &mut config::HeldOut, index: usize, max_tokens: usize) -> an
     let key = |name: &str| format!("held_out[{index}].{name}");
     let known = benchmarks::ALL.map(|benchmark| benchmark.name).join(", ");
     let name = required(set.benchmark.clone(), &key("benchmark"), &known)?;
-    let benchmark = benchmarks::by_name(&name).ok_or_else(|| error(&key("benchmark"), &name, known))?;
+    let benchmark = benchmarks::by_name(&name).ok_or_else(|| {
+        let known = benchmarks::renamed(&name).map_or(known, |now| format!("{now:?}, its name now"));
+        error(&key("benchmark"), &name, known)
+    })?;
     let path = match (&benchmark.source, &set.path) {
         (Source::Generated(_), None) => None,
         (Source::Generated(_), Some(path)) => {

@@ -127,8 +127,8 @@ impl std::fmt::Display for Teacher {
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
 const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
-/// Homework problems generated where no limit is given.
-const HOMEWORK_QUESTIONS: usize = 10_000;
+/// Word problems generated where no limit is given.
+const WORD_PROBLEMS: usize = 10_000;
 /// What chat templates are told today is, where nothing else is said.
 pub const DEFAULT_DATE: &str = "2025-01-01";
 const ADAM_EPS: f64 = 1e-8;
@@ -212,12 +212,13 @@ fn is_date(text: &str) -> bool {
 
 fn resolve_data(c: &mut Config, method: Method) -> anyhow::Result<DataPlan> {
     let data = c.data.get_or_insert_default();
-    let kinds = if method == Method::Sft { "jsonl, gsm8k or homework" } else { "gsm8k or homework" };
+    let kinds =
+        if method == Method::Sft { "jsonl, gsm8k or word-problems" } else { "gsm8k or word-problems" };
     let task = required(data.task, "data.task", kinds)?;
     ensure(task != Task::Jsonl || method == Method::Sft, "data.task", "\"jsonl\"", kinds)?;
-    if task == Task::Homework {
-        data.limit.get_or_insert(HOMEWORK_QUESTIONS);
-        ensure(data.path.is_none(), "data.path", "(set)", "nothing: homework is generated")?;
+    if task == Task::WordProblems {
+        data.limit.get_or_insert(WORD_PROBLEMS);
+        ensure(data.path.is_none(), "data.path", "(set)", "nothing: word problems are generated")?;
     } else {
         let path = required(data.path.clone(), "data.path", "a file")?;
         let found = PathBuf::from(&path);

@@ -73,10 +73,10 @@ fn the_reference_tells_the_defaults() {
     assert_eq!(used, told);
 }
 
-/// The GRPO configurations of the miniature are its ThinkTuning ones with nobody guided.
+/// The GRPO configurations of the word problems are its ThinkTuning ones with nobody guided.
 #[test]
 fn the_baselines_differ_in_guidance_alone() {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/homework");
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/word-problems");
     let load = |name: &str, set: &[String]| {
         let mut config = Config::load(&configs.join(name), set).unwrap();
         config.out = None;

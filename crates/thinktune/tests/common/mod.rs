@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 use thinktune_model::{Dtype, ModelSpec, init_random, save_params};
-use thinktune_tasks::homework;
+use thinktune_tasks::word_problems;
 
 /// A folder to run in.
 pub struct Place {
@@ -51,10 +51,10 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// A random Llama of two narrow layers with the homework's tokenizer and chat template.
+    /// A random Llama of two narrow layers with the word problems' tokenizer and chat template.
     pub fn tiny_llama(&self, name: &str, seed: u64) {
         let dir = self.path(name);
-        homework::write_model_files(&dir).unwrap();
+        word_problems::write_model_files(&dir).unwrap();
         let config = dir.join("config.json");
         let mut value: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
@@ -203,9 +203,9 @@ steps = 4
 checkpoint_every = 2
 "#;
 
-/// ThinkTuning on homework with the demo's student and teacher, whose guidance is worth splicing in.
-pub fn homework() -> String {
-    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/homework");
+/// ThinkTuning on word problems with the demo's student and teacher, whose guidance is worth splicing in.
+pub fn word_problems() -> String {
+    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/word-problems");
     format!(
         r#"
 method = "thinktuning"
@@ -215,7 +215,7 @@ seed = 5
 path = "{assets}/student"
 
 [data]
-task = "homework"
+task = "word-problems"
 limit = 50
 
 [rollout]
@@ -226,7 +226,7 @@ max_response_tokens = 96
 [guidance]
 gamma = 0.5
 teacher = "{assets}/teacher"
-prompts = "homework"
+prompts = "word-problems"
 max_teacher_tokens = 96
 
 [optimizer]

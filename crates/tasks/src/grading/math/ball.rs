@@ -36,7 +36,7 @@ impl Ball {
         self.radius == 0.0 && self.middle.is_zero()
     }
 
-    /// Whether zero may be the value.
+    /// Returns whether zero may be the value.
     pub(super) fn touches_zero(&self) -> bool {
         size(&self.middle) <= self.radius * UP
     }

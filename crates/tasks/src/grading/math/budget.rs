@@ -22,7 +22,7 @@ pub(super) enum Stop {
     Undecided,
 }
 
-/// What is left to spend.
+/// Steps left to spend.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u64,

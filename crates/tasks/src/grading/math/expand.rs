@@ -7,7 +7,7 @@ pub(super) fn expanded(node: &Node) -> Vec<Node> {
     if has_choice(node) { vec![chosen(node, false), chosen(node, true)] } else { vec![node.clone()] }
 }
 
-/// Whether there is a plus-minus that is for this node to expand: what holds items expands each by itself.
+/// Returns whether there is a plus-minus that is for this node to expand: what holds items expands each by itself.
 fn has_choice(node: &Node) -> bool {
     match node {
         Node::PlusMinus(..) => true,

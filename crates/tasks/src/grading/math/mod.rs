@@ -50,7 +50,7 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judged {
     judged(same(gold, answer))
 }
 
-/// Whether a text can be read as an answer, and has more to it than words.
+/// Returns whether a text can be read as an answer, and has more to it than words.
 pub(super) fn is_answer(text: &str) -> bool {
     let text = spelling::in_ascii(text);
     let read = read(clean(&text), true, &mut Budget::new());
@@ -67,7 +67,7 @@ fn judged(same: Result<bool, Stop>) -> Judged {
     }
 }
 
-/// Whether two answers say the same. Where a comma may separate thousands or items, both are tried; as items
+/// Returns whether two answers say the same. Where a comma may separate thousands or items, both are tried; as items
 /// they must come in the gold answer's order.
 fn same(gold: &str, answer: &str) -> Result<bool, Stop> {
     let budget = &mut Budget::new();
@@ -109,7 +109,7 @@ fn clean(text: &str) -> &str {
     }
 }
 
-/// Whether the gold answer names an option: `\text{(C)}`, `(C)`.
+/// Returns whether the gold answer names an option: `\text{(C)}`, `(C)`.
 fn is_option(gold: &str) -> bool {
     let wrapped = ["\\text{", "\\textbf{", "\\mathrm{"].into_iter().find_map(|open| gold.strip_prefix(open));
     let inside = wrapped.and_then(|rest| rest.strip_suffix('}')).unwrap_or(gold).trim();
@@ -133,7 +133,7 @@ fn as_words(gold: &str) -> Option<String> {
     (word && !inside.starts_with(|first: char| first.is_ascii_digit())).then(|| bare_words(inside))
 }
 
-/// Whether letters may as well be variables side by side.
+/// Returns whether letters may as well be variables side by side.
 fn is_variables(gold: &str) -> bool {
     gold.len() <= 3 && gold.is_ascii()
 }

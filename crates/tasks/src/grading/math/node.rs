@@ -173,7 +173,7 @@ impl Function {
         })
     }
 
-    /// Whether the argument is an angle, for which a superscript -1 means the inverse function.
+    /// Returns whether the argument is an angle, for which a superscript -1 means the inverse function.
     pub(super) fn inverse(self) -> Option<Self> {
         Some(match self {
             Self::Sin => Self::Asin,
@@ -183,13 +183,28 @@ impl Function {
         })
     }
 
-    /// Whether all arguments stand in one list, as those of a greatest common divisor.
+    /// Returns whether all arguments stand in one list, as those of a greatest common divisor.
     pub(super) fn takes_list(self) -> bool {
         matches!(self, Self::Gcd | Self::Lcm | Self::Min | Self::Max)
     }
 }
 
 impl Node {
+    /// Returns whether this is one value, whatever it is written with.
+    pub(super) fn is_single(&self) -> bool {
+        match self {
+            Node::Tuple(..)
+            | Node::Set(_)
+            | Node::List(_)
+            | Node::Combined(..)
+            | Node::Matrix(_)
+            | Node::Relation(..)
+            | Node::Words(_) => false,
+            Node::WithUnit(inner, _) => inner.is_single(),
+            _ => true,
+        }
+    }
+
     pub(super) fn integer(value: i64) -> Self {
         Self::Number(Rational::from_integer(value.into()))
     }
@@ -234,12 +249,12 @@ impl Node {
         }
     }
 
-    /// Whether this node or one below it is such a one.
+    /// Returns whether this node or one below it is such a one.
     pub(super) fn any(&self, is: &dyn Fn(&Node) -> bool) -> bool {
         is(self) || self.parts().into_iter().any(|part| part.any(is))
     }
 
-    /// Whether there is a variable (or words) in it.
+    /// Returns whether there is a variable (or words) in it.
     pub(super) fn has_symbol(&self) -> bool {
         self.any(&|node| matches!(node, Self::Symbol(_) | Self::Words(_)))
     }

@@ -7,7 +7,8 @@ use num_traits::{One, Zero};
 
 use super::budget::{Budget, DEEPEST, LONGEST, Stop};
 use super::node::{Constant, Function, Node, Rational, SetOperation, Sign};
-use super::token::{Lexer, Token};
+use super::spelling::Token;
+use super::token::Lexer;
 use super::units::is_unit;
 
 mod group;
@@ -18,7 +19,7 @@ mod words;
 /// An answer that has been read.
 pub(super) struct Reading {
     pub(super) node: Node,
-    /// Whether a comma was taken for a thousands separator, so that another reading is possible.
+    /// True where a comma was taken for a thousands separator, so that another reading is possible.
     pub(super) grouped: bool,
 }
 
@@ -39,15 +40,15 @@ pub(super) fn read(text: &str, commas_group: bool, budget: &mut Budget) -> Resul
     Ok(Reading { node, grouped: parser.lexer.grouped })
 }
 
-/// How many marks may stand behind one atom: `x_1^2!`.
+/// The most marks that may stand behind one atom: `x_1^2!`.
 const MARKS: u32 = 4;
 
-/// Whether a word is the name of a function.
+/// Returns whether a word is the name of a function.
 pub(super) fn is_function(word: &str) -> bool {
     Function::named(word).is_some()
 }
 
-/// Whether a word is the name of a function or of a number.
+/// Returns whether a word is the name of a function or of a number.
 pub(super) fn is_name(word: &str) -> bool {
     is_function(word) || words::named_value(word).is_some()
 }
@@ -58,7 +59,7 @@ struct Parser<'a, 'b> {
     /// The next token, and where the lexer stands behind it.
     peeked: Option<(Token<'a>, Lexer<'a>)>,
     depth: u32,
-    /// Whether the next bar closes an absolute value.
+    /// True where the next bar closes an absolute value.
     in_bars: bool,
     budget: &'b mut Budget,
 }
@@ -267,7 +268,7 @@ impl<'a> Parser<'a, '_> {
         Ok(if units.is_empty() { value } else { Node::WithUnit(Box::new(value), units) })
     }
 
-    /// Whether a factor may begin here without a sign before it.
+    /// Returns whether a factor may begin here without a sign before it.
     fn begins_factor(&mut self) -> Result<bool, Stop> {
         Ok(match self.peek()? {
             Token::Word(word) => !matches!(word, "and" | "or" | "U"),

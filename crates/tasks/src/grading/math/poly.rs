@@ -53,7 +53,7 @@ impl Fraction {
         })
     }
 
-    /// Whether two quotients are the same; `None` where multiplying out takes too many terms.
+    /// Returns whether two quotients are the same; `None` where multiplying out takes too many terms.
     pub(super) fn same(&self, other: &Self, budget: &mut Budget) -> Result<Option<bool>, Stop> {
         let left = self.above.times(&other.below, budget)?;
         let right = other.above.times(&self.below, budget)?;

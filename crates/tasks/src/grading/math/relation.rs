@@ -5,7 +5,7 @@ use num_traits::Signed as _;
 use super::budget::{Budget, Stop};
 use super::node::{Constant, Node, SetOperation, Sign};
 use super::poly::Fraction;
-use super::{scalar, shapes};
+use super::scalar;
 
 /// The set that a relation describes, if it is one variable between bounds, or a member of a set: `x > 2`,
 /// `-2 \le x \le 7`, `x \in [-2, 7]`; of several (`x < 2 or x > 3`) the union.
@@ -40,7 +40,7 @@ fn is_variable(node: &Node) -> bool {
 }
 
 fn is_bound(node: &Node) -> bool {
-    shapes::is_single(node) && !node.has_symbol()
+    node.is_single() && !node.has_symbol()
 }
 
 /// The numbers that stand in that relation to a bound.
@@ -71,7 +71,7 @@ fn segment(left: &Node, first: Sign, second: Sign, right: &Node) -> Option<Node>
     Some(Node::Tuple(open, vec![left.clone(), right.clone()], close))
 }
 
-/// Whether relations on one side, but not on the other, give values to different names.
+/// Returns whether relations on one side, but not on the other, give values to different names.
 pub(super) fn several_names(golds: &[Node], answers: &[Node]) -> bool {
     let names = |items: &[Node]| {
         let mut names: Vec<Node> =
@@ -82,15 +82,25 @@ pub(super) fn several_names(golds: &[Node], answers: &[Node]) -> bool {
     names(golds).max(names(answers)) > 1
 }
 
+/// Comparisons of the parts of relations, which may be of any shape.
+pub(super) struct Compare {
+    /// Compares two nodes.
+    pub(super) same: fn(&Node, &Node, &mut Budget) -> Result<bool, Stop>,
+    /// Compares lists of nodes in their order.
+    pub(super) in_order: fn(&[Node], &[Node], &mut Budget) -> Result<bool, Stop>,
+}
+
 /// Compares where at least one is a relation.
-pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+pub(super) fn same(gold: &Node, answer: &Node, compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
     match (gold, answer) {
-        (Node::Relation(..), Node::Relation(..)) => both(gold, answer, budget),
+        (Node::Relation(..), Node::Relation(..)) => both(gold, answer, compare, budget),
         (Node::Relation(sides, signs), value) if all_equal(signs) => match solved(gold) {
-            Some((_, right)) => shapes::same(right, value, budget),
-            None => shapes::same(&sides[sides.len() - 1], value, budget),
+            Some((_, right)) => (compare.same)(right, value, budget),
+            None => (compare.same)(&sides[sides.len() - 1], value, budget),
         },
-        (value, Node::Relation(sides, signs)) if all_equal(signs) => same_as_chain(value, sides, budget),
+        (value, Node::Relation(sides, signs)) if all_equal(signs) => {
+            same_as_chain(value, sides, compare, budget)
+        }
         // one equation as the list that the gold answer is
         _ => Ok(false),
     }
@@ -102,18 +112,18 @@ fn all_equal(signs: &[Sign]) -> bool {
 
 /// A value against `a = b = c`: the last side must be it, and so must every other side without variables (with
 /// variables in the gold answer: every side but the first), lest a chain offers many values.
-fn same_as_chain(gold: &Node, sides: &[Node], budget: &mut Budget) -> Result<bool, Stop> {
+fn same_as_chain(gold: &Node, sides: &[Node], compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
     let Some((last, others)) = sides.split_last() else { return Ok(false) };
-    if !shapes::same(gold, last, budget)? {
+    if !(compare.same)(gold, last, budget)? {
         // "5 = x" gives the value first
         let [first] = others else { return Ok(false) };
         return Ok(matches!(last, Node::Symbol(_))
             && !first.has_symbol()
-            && shapes::same(gold, first, budget)?);
+            && (compare.same)(gold, first, budget)?);
     }
     for (at, side) in others.iter().enumerate() {
         let counts = if gold.has_symbol() { at > 0 } else { !side.has_symbol() };
-        if counts && !shapes::same(gold, side, budget)? {
+        if counts && !(compare.same)(gold, side, budget)? {
             return Ok(false);
         }
     }
@@ -135,55 +145,63 @@ fn solved(node: &Node) -> Option<(&Node, &Node)> {
     }
 }
 
-fn both(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
+fn both(gold: &Node, answer: &Node, compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
     let (Node::Relation(sides, signs), Node::Relation(other_sides, other_signs)) = (gold, answer) else {
         return Ok(false);
     };
     if let Some((name, value)) = solved(gold) {
         if let Some((other_name, other_value)) = solved(answer)
-            && same_side(name, other_name, budget)?
+            && same_side(name, other_name, compare, budget)?
         {
-            return shapes::same(value, other_value, budget);
+            return (compare.same)(value, other_value, budget);
         }
         // what asks for a value is not answered by an equation that still has to be solved
         if !value.has_symbol() {
             let chain = other_sides.len() > 2 && all_equal(other_signs) && other_sides[0] == *name;
-            return if chain { same_as_chain(value, other_sides, budget) } else { Ok(false) };
+            return if chain { same_as_chain(value, other_sides, compare, budget) } else { Ok(false) };
         }
     }
     match (&sides[..], &other_sides[..]) {
         ([left, right], [other_left, other_right]) => {
             let (sign, other) = (signs[0], other_signs[0]);
-            if sign == other && pair(left, right, other_left, other_right, budget)? {
+            if sign == other && pair(left, right, other_left, other_right, compare, budget)? {
                 return Ok(true);
             }
-            if sign.mirrored() == Some(other) && pair(left, right, other_right, other_left, budget)? {
+            if sign.mirrored() == Some(other) && pair(left, right, other_right, other_left, compare, budget)?
+            {
                 return Ok(true);
             }
             multiples([left, right], sign, [other_left, other_right], other, budget)
         }
-        _ if signs == other_signs => shapes::same_in_order(sides, other_sides, budget),
+        _ if signs == other_signs => (compare.in_order)(sides, other_sides, budget),
         _ => Ok(false),
     }
 }
 
-fn pair(a: &Node, b: &Node, x: &Node, y: &Node, budget: &mut Budget) -> Result<bool, Stop> {
-    Ok(same_side(a, x, budget)? && same_side(b, y, budget)?)
+fn pair(
+    a: &Node,
+    b: &Node,
+    x: &Node,
+    y: &Node,
+    compare: &Compare,
+    budget: &mut Budget,
+) -> Result<bool, Stop> {
+    Ok(same_side(a, x, compare, budget)? && same_side(b, y, compare, budget)?)
 }
 
 /// Two sides, of which one may be something that is no value (a word, a set).
-fn same_side(a: &Node, b: &Node, budget: &mut Budget) -> Result<bool, Stop> {
-    match (shapes::is_single(a), shapes::is_single(b)) {
+fn same_side(a: &Node, b: &Node, compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
+    match (a.is_single(), b.is_single()) {
         (true, true) => match scalar::same(a, b, budget) {
             Err(Stop::Undecided | Stop::Undefined(_)) => Ok(false),
             other => other,
         },
-        (false, false) => shapes::same(a, b, budget),
+        (false, false) => (compare.same)(a, b, budget),
         _ => Ok(false),
     }
 }
 
-/// Whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
+/// Returns whether two polynomial relations are multiples of each other: `y = 2x + 3` and `2x - y + 3 = 0`.
 fn multiples(
     gold: [&Node; 2],
     sign: Sign,
@@ -191,7 +209,7 @@ fn multiples(
     other: Sign,
     budget: &mut Budget,
 ) -> Result<bool, Stop> {
-    if !gold.iter().chain(&answer).all(|side| shapes::is_single(side)) {
+    if !gold.iter().chain(&answer).all(|side| side.is_single()) {
         return Ok(false);
     }
     let difference = |sides: [&Node; 2]| Node::Sum(vec![sides[0].clone(), sides[1].clone().negated()]);

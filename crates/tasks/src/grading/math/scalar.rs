@@ -1,4 +1,4 @@
-//! Whether two single values are equal: as exact fractions, as polynomials in normal form, or else as balls
+//! Equality of two single values: as exact fractions, as polynomials in normal form, or else as balls
 //! of many digits, at several points where there are variables.
 
 use num_bigint::BigInt;
@@ -10,7 +10,6 @@ use super::evaluate;
 use super::exact;
 use super::node::{Constant, Node, Rational};
 use super::poly::Fraction;
-use super::shapes;
 
 /// Precisions tried, in bits behind the point: the second where the first cannot tell.
 const PRECISIONS: [u64; 2] = [256, 512];
@@ -21,10 +20,10 @@ const AGREEMENT: i32 = 96;
 /// Points at which expressions with variables are compared.
 const POINTS: u64 = 10;
 
-/// How many of them must agree.
+/// Number of them that must agree.
 const ENOUGH: u32 = 2;
 
-/// Whether two values are equal.
+/// Returns whether two values are equal.
 pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     budget.spend(2)?;
     if let (Node::Number(gold), Node::Number(answer)) = (gold, answer) {
@@ -33,7 +32,7 @@ pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bo
     if gold == answer {
         return Ok(true);
     }
-    if [gold, answer].iter().any(|node| node.any(&|part| !shapes::is_single(part))) {
+    if [gold, answer].iter().any(|node| node.any(&|part| !part.is_single())) {
         return Ok(false);
     }
     match (infinite(gold), infinite(answer)) {
@@ -70,7 +69,7 @@ fn infinite(node: &Node) -> Option<bool> {
     }
 }
 
-/// What two balls say of their numbers.
+/// The relation of two balls, as far as it says something of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Balls {
     Differ,
@@ -78,7 +77,7 @@ enum Balls {
     Unclear,
 }
 
-/// Whether two values without variables are equal.
+/// Returns whether two values without variables are equal.
 fn same_number(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     let at = |_: &str| Rational::from_integer(BigInt::from(1));
     for bits in PRECISIONS {
@@ -115,7 +114,7 @@ fn compared(gold: &Complex, answer: &Complex, field: &mut Field<'_>) -> Result<B
     Ok(if close { Balls::Agree } else { Balls::Unclear })
 }
 
-/// Whether two expressions agree wherever both are real (or, where they never are, as complex numbers).
+/// Returns whether two expressions agree wherever both are real (or, where they never are, as complex numbers).
 fn same_at_points(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     let (mut real, mut complex, mut apart, mut stop) = (0, 0, 0, Stop::Undecided);
     for point in 0..POINTS {

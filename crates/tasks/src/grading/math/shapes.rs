@@ -1,11 +1,14 @@
-//! Whether two answers say the same: tuples, sets, intervals, matrices, equations, single values.
+//! Comparison of two answers: tuples, sets, intervals, matrices, equations, single values.
 
 use super::budget::{Budget, Stop};
 use super::expand::{all_expanded, expanded};
 use super::node::{Node, SetOperation};
 use super::{exact, relation, scalar, units};
 
-/// Whether an answer says what the gold answer says.
+/// Comparisons that the sides of relations are put to.
+const COMPARE: relation::Compare = relation::Compare { same, in_order: same_in_order };
+
+/// Returns whether an answer says what the gold answer says.
 pub(super) fn same(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     budget.spend(4)?;
     budget.deeper(|budget| same_of_any_kind(gold, answer, budget))
@@ -26,7 +29,7 @@ fn same_of_any_kind(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<b
         (Node::Relation(..), _) | (_, Node::Relation(..)) => {
             let (golds, answers) = (expanded(gold), expanded(answer));
             match (&golds[..], &answers[..]) {
-                ([gold], [answer]) => relation::same(gold, answer, budget),
+                ([gold], [answer]) => relation::same(gold, answer, &COMPARE, budget),
                 _ => same_in_any_order(&golds, &answers, budget),
             }
         }
@@ -66,21 +69,21 @@ fn same_shape(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, S
             Ok(name.to_lowercase() == *words)
         }
         _ if is_collection(gold) || is_collection(answer) => same_collection(gold, answer, budget),
-        _ if is_single(gold) && is_single(answer) => same_single(gold, answer, budget),
+        _ if gold.is_single() && answer.is_single() => same_single(gold, answer, budget),
         _ => Ok(false),
     }
 }
 
-/// Whether this stands for several values in no order.
+/// Returns whether this stands for several values in no order.
 fn is_collection(node: &Node) -> bool {
-    matches!(node, Node::List(_) | Node::Set(_)) || is_single(node) && expanded(node).len() > 1
+    matches!(node, Node::List(_) | Node::Set(_)) || node.is_single() && expanded(node).len() > 1
 }
 
 /// Lists and sets, and what has a plus-minus. Values that the gold answer names (`x=1, y=2`) but the answer
 /// does not must come in its order.
 fn same_collection(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, Stop> {
     let (Some(golds), Some(answers)) = (items(gold), items(answer)) else { return Ok(false) };
-    if let (true, [gold], Node::List(_)) = (is_single(gold), &golds[..], answer) {
+    if let (true, [gold], Node::List(_)) = (gold.is_single(), &golds[..], answer) {
         // one value written in several ways: "15 39/40 or 639/40"
         for answer in &answers {
             if !same(gold, answer, budget)? {
@@ -96,11 +99,11 @@ fn same_collection(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bo
     same_in_any_order(&golds, &answers, budget)
 }
 
-/// What a collection holds; a single value is a collection of one.
+/// Returns the items of a collection; a single value is a collection of one.
 fn items(node: &Node) -> Option<Vec<Node>> {
     match node {
         Node::List(items) | Node::Set(items) => Some(all_expanded(items)),
-        single if is_single(single) || matches!(single, Node::Relation(..)) => Some(expanded(single)),
+        single if single.is_single() || matches!(single, Node::Relation(..)) => Some(expanded(single)),
         Node::Tuple(..) | Node::Words(_) => Some(expanded(node)),
         _ => None,
     }
@@ -118,7 +121,7 @@ pub(super) fn same_in_order(gold: &[Node], answer: &[Node], budget: &mut Budget)
     Ok(true)
 }
 
-/// Whether each gold item has an answer item of its own, and none is left over.
+/// Returns whether each gold item has an answer item of its own, and none is left over.
 fn same_in_any_order(gold: &[Node], answer: &[Node], budget: &mut Budget) -> Result<bool, Stop> {
     if gold.len() != answer.len() {
         return Ok(false);
@@ -150,21 +153,6 @@ fn same_rows(gold: &[Vec<Node>], answer: &[Vec<Node>], budget: &mut Budget) -> R
         }
     }
     Ok(true)
-}
-
-/// Whether this is one value, whatever it is written with.
-pub(super) fn is_single(node: &Node) -> bool {
-    match node {
-        Node::Tuple(..)
-        | Node::Set(_)
-        | Node::List(_)
-        | Node::Combined(..)
-        | Node::Matrix(_)
-        | Node::Relation(..)
-        | Node::Words(_) => false,
-        Node::WithUnit(inner, _) => is_single(inner),
-        _ => true,
-    }
 }
 
 /// Two single values: units that are known must agree, one without a unit agrees with any; degrees and per

@@ -2,7 +2,26 @@
 
 use std::borrow::Cow;
 
-use super::token::Token;
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Token<'a> {
+    /// A number as digits with at most one point, separators removed.
+    Number(Cow<'a, str>),
+    /// Letters in a row.
+    Word(&'a str),
+    /// The content of `\text{...}` and its kin.
+    Text(&'a str),
+    /// A command by its name, without the backslash, in its usual spelling.
+    Command(&'a str),
+    /// The name in `\begin{name}`.
+    Begin(&'a str),
+    /// The name in `\end{name}`.
+    EndOf(&'a str),
+    /// Any other character.
+    Char(char),
+    /// Nothing more.
+    End,
+}
 
 /// Commands that change how something looks and not what it says.
 pub(super) const ONLY_LOOKS: &[&str] = &[

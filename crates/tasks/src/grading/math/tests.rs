@@ -1,4 +1,4 @@
-//! What counts as the same answer, and what does not.
+//! Tests of answers that are the same, and of answers that are not.
 
 use super::*;
 use crate::Verdict::{Correct, OverBudget, Unparseable, Wrong};

@@ -4,37 +4,16 @@
 use std::borrow::Cow;
 
 use super::budget::Stop;
-use super::spelling::{ONLY_LOOKS, usual};
+use super::spelling::{ONLY_LOOKS, Token, usual};
 
-/// A piece of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token<'a> {
-    /// A number as digits with at most one point, separators removed.
-    Number(Cow<'a, str>),
-    /// Letters in a row.
-    Word(&'a str),
-    /// The content of `\text{...}` and its kin.
-    Text(&'a str),
-    /// A command by its name, without the backslash, in its usual spelling.
-    Command(&'a str),
-    /// The name in `\begin{name}`.
-    Begin(&'a str),
-    /// The name in `\end{name}`.
-    EndOf(&'a str),
-    /// Any other character.
-    Char(char),
-    /// Nothing more.
-    End,
-}
-
-/// Where in the text the next token is looked for.
+/// Position in the text of the next token.
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    /// Whether `1,234` is one number. In brackets it never is.
+    /// True where `1,234` is one number. In brackets it never is.
     pub(super) commas_group: bool,
-    /// Whether some comma has been taken for a thousands separator.
+    /// True where some comma has been taken for a thousands separator.
     pub(super) grouped: bool,
 }
 
@@ -152,7 +131,7 @@ impl<'a> Lexer<'a> {
         groups.then_some((rest.len() - after.len(), comma))
     }
 
-    /// Whether the digits read so far had separators: the byte before the last three is none of them.
+    /// Returns whether the digits read so far had separators: the byte before the last three is none of them.
     fn grouped_before(&self, before: &str) -> bool {
         let last = self.at.checked_sub(4).map(|at| self.text.as_bytes()[at]);
         before.len() > 3 && last.is_some_and(|byte| !byte.is_ascii_digit())
@@ -219,7 +198,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// What stands in the braces that follow.
+    /// Returns the content of the braces that follow.
     pub(super) fn braced(&mut self) -> Option<&'a str> {
         let rest = self.text[self.at..].trim_start();
         let inside = rest.strip_prefix('{')?;

@@ -37,15 +37,15 @@ const UNITS: &[&[&str]] = &[
     &["cubic", "cu"],
 ];
 
-/// What parts the unit of a rate.
+/// Words that part the unit of a rate.
 const PER: &str = "per";
 
-/// Whether a word of two letters or more is a unit (a single letter may be a variable).
+/// Returns whether a word of two letters or more is a unit (a single letter may be a variable).
 pub(super) fn is_unit(word: &str) -> bool {
     word.len() > 1 && UNITS.iter().any(|names| names.contains(&word))
 }
 
-/// Whether two units are known and differ: feet are no inches, but "apples" may go unsaid, and so may "per ounce".
+/// Returns whether two units are known and differ: feet are no inches, but "apples" may go unsaid, and so may "per ounce".
 pub(super) fn differ(a: &str, b: &str) -> bool {
     let (Some(a), Some(b)) = (known(a), known(b)) else { return false };
     match (a.split_once(PER), b.split_once(PER)) {
@@ -55,7 +55,7 @@ pub(super) fn differ(a: &str, b: &str) -> bool {
     }
 }
 
-/// What a unit measures in, spelt in one way; nothing where it has words that are no unit.
+/// Returns the base of a unit, spelt in one way; nothing where it has words that are no unit.
 fn known(text: &str) -> Option<String> {
     let (mut out, mut power) = (String::new(), String::new());
     let text = text.replace('^', " ^").replace('/', " per ").replace('.', "");

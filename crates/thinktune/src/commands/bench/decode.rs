@@ -7,7 +7,7 @@ use thinktune_model::{FrozenModel, Precision};
 use thinktune_policy::{Generate, Prompt, SampleKey, Sampling, Stream};
 
 use super::flops::{self, Stretch};
-use super::gemm;
+use super::peak;
 use super::report::{Report, Row};
 use super::subject::{KEY, Subject, tokens};
 use super::timed::clocked;
@@ -37,7 +37,7 @@ pub fn run(subject: Subject, args: &BenchArgs) -> anyhow::Result<Report> {
     let mut report = Report::new("decode", title, precision, Some((&name, model.spec())));
     let per_second = rows.iter().map(|(batch, rate, _)| (batch.to_string(), json!(rate)));
     report.fact("tokens_per_second", per_second.collect::<serde_json::Map<_, _>>());
-    report.fact("memory_gigabytes_per_second", gemm::memory_bandwidth() / 1e9);
+    report.fact("memory_gigabytes_per_second", peak::memory_bandwidth() / 1e9);
     report.rows("batches", rows.into_iter().map(|(_, _, row)| row).collect());
     Ok(report)
 }

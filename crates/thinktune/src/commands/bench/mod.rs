@@ -11,6 +11,7 @@
 mod decode;
 mod flops;
 mod gemm;
+mod peak;
 mod report;
 mod step;
 mod subject;

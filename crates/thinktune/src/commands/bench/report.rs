@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use thinktune_model::{ModelSpec, Precision};
 
-use super::gemm;
+use super::peak;
 
 /// One line of the table. A count of 0 says that the column does not apply.
 pub struct Row {
@@ -88,7 +88,7 @@ impl Report {
     /// Made right after the work: the peak of memory is read here, before the yardstick takes some of its own.
     pub fn new(part: &str, title: String, precision: Precision, model: Option<(&str, &ModelSpec)>) -> Self {
         let peak_rss_mib = peak_rss_mib();
-        let peak = gemm::peak(precision);
+        let peak = peak::peak(precision);
         let mut facts = Map::new();
         let mut put = |key: &str, value: Value| facts.insert(key.to_owned(), value);
         put("part", json!(part));
@@ -139,7 +139,7 @@ impl Report {
         for (key, value) in self.facts.iter().filter(|(key, _)| *key != "part") {
             let _ = writeln!(text, "{:<30}{}", key.replace('_', " "), shown(value));
         }
-        let [m, k, n] = gemm::PEAK;
+        let [m, k, n] = peak::PEAK;
         let _ = write!(text, "peak: the fastest {m}x{k}x{n} product of this program's own kernel, just now");
         text
     }

@@ -105,7 +105,7 @@ fn rewarded(group: &Group<Attempt>, seed: u64) -> Group<Scored> {
     let reward =
         |attempt: &Attempt| rng::uniform(seed, SampleKey { stream: Stream::Choice, ..attempt.key }, 0);
     let rewards: Vec<f64> = group.rows.iter().map(reward).collect();
-    let outcome = Outcome::of("", false, "");
+    let outcome = Outcome::of(thinktune_tasks::AnswerKind::Boxed, "", false, "");
     let scored = |((attempt, reward), advantage): ((&Attempt, &f64), f64)| Scored {
         guided: Guided::plain(attempt.clone(), Help::NotChosen),
         text: String::new(),

@@ -10,23 +10,32 @@ macro_rules! model_files {
         [
             (
                 "config.json",
-                include_bytes!(concat!("../../../../../assets/homework/", $model, "/config.json")).as_slice(),
+                include_bytes!(concat!("../../../../../assets/word-problems/", $model, "/config.json"))
+                    .as_slice(),
             ),
             (
                 "generation_config.json",
-                include_bytes!(concat!("../../../../../assets/homework/", $model, "/generation_config.json")),
+                include_bytes!(concat!(
+                    "../../../../../assets/word-problems/",
+                    $model,
+                    "/generation_config.json"
+                )),
             ),
             (
                 "tokenizer.json",
-                include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer.json")),
+                include_bytes!(concat!("../../../../../assets/word-problems/", $model, "/tokenizer.json")),
             ),
             (
                 "tokenizer_config.json",
-                include_bytes!(concat!("../../../../../assets/homework/", $model, "/tokenizer_config.json")),
+                include_bytes!(concat!(
+                    "../../../../../assets/word-problems/",
+                    $model,
+                    "/tokenizer_config.json"
+                )),
             ),
             (
                 "model.safetensors",
-                include_bytes!(concat!("../../../../../assets/homework/", $model, "/model.safetensors")),
+                include_bytes!(concat!("../../../../../assets/word-problems/", $model, "/model.safetensors")),
             ),
         ]
     };

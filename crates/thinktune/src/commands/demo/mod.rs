@@ -14,7 +14,7 @@ use thinktune_model::{Device, FrozenModel};
 use thinktune_policy::GenerateProgress;
 use thinktune_runlog::event::{HeldOutRecord, HeldOutResult};
 use thinktune_tasks::Question;
-use thinktune_tasks::homework::{self, Split};
+use thinktune_tasks::word_problems::{self, Split};
 
 use crate::args::{Common, DemoArgs};
 use crate::commands::print;
@@ -28,9 +28,9 @@ use folder::DemoFolder;
 use table::{Column, Guidance, Sample, Table};
 
 /// The recipe; GRPO is the same with nobody guided.
-const RECIPE: &str = include_str!("../../../../../configs/homework/thinktuning.toml");
+const RECIPE: &str = include_str!("../../../../../configs/word-problems/thinktuning.toml");
 /// The recipe of `--catch-phrase`.
-const CATCH_PHRASE: &str = include_str!("../../../../../configs/homework/thinktuning-catch-phrase.toml");
+const CATCH_PHRASE: &str = include_str!("../../../../../configs/word-problems/thinktuning-catch-phrase.toml");
 /// Settings that `--quick` changes.
 const QUICK: [&str; 2] = ["run.steps=20", "run.checkpoint_every=20"];
 /// Held-out problems asked, in full and in the quick version.
@@ -74,13 +74,13 @@ impl Demo<'_> {
         let count = if self.args.quick { HELD_OUT.1 } else { HELD_OUT.0 };
         let set = HeldOutSet {
             name: String::new(),
-            questions: homework::questions(self.args.seed, Split::HeldOut, count),
+            questions: word_problems::questions(self.args.seed, Split::HeldOut, count),
             system: settings.ask.system.clone(),
             suffix: settings.ask.suffix.clone(),
             samples: 1,
             temperature: settings.rollout.temperature,
             answer_tokens: settings.rollout.max_response_tokens,
-            phrase: Some(homework::CATCH_PHRASE.into()),
+            phrase: Some(word_problems::CATCH_PHRASE.into()),
             seed: self.args.seed,
         };
         let before = self

@@ -75,6 +75,9 @@ fn report(summaries: &[Summary], folder: &EvalFolder, args: &EvalArgs) -> anyhow
 }
 
 fn benchmarks_named(names: &[String]) -> Result<Vec<&'static Benchmark>, UsageError> {
+    if let Some((name, now)) = names.iter().find_map(|name| Some((name, benchmarks::renamed(name)?))) {
+        return Err(UsageError(format!("--benchmarks {name}: its name is {now} now")));
+    }
     let known: Vec<&str> = benchmarks::ALL.iter().map(|benchmark| benchmark.name).collect();
     let find = |name: &str| benchmarks::by_name(name);
     distinct("--benchmarks", names, &known, &find)

@@ -196,7 +196,7 @@ impl Parser<'_, '_> {
         Ok(Node::Symbol(format!("angle {points}")))
     }
 
-    /// What follows `\sqrt`: an index in square brackets, and the radicand.
+    /// Reads the part after `\sqrt`: an index in square brackets, and the radicand.
     pub(super) fn root(&mut self) -> Result<Node, Stop> {
         let index = if self.eat(&Token::Char('['))? {
             let index = self.sum()?;
@@ -209,7 +209,7 @@ impl Parser<'_, '_> {
         Ok(Node::Call(Function::Root, vec![radicand, index]))
     }
 
-    /// What follows a function's name: `^2`, `_2`, and the argument in brackets or without.
+    /// Reads the part after a function's name: `^2`, `_2`, and the argument in brackets or without.
     pub(super) fn call(&mut self, function: Function) -> Result<Node, Stop> {
         let (mut function, mut power, mut base) = (function, None, None);
         loop {

@@ -37,7 +37,7 @@ impl Parser<'_, '_> {
     }
 }
 
-/// Whether a node is a fraction of whole numbers between 0 and 1.
+/// Returns whether a node is a fraction of whole numbers between 0 and 1.
 fn is_proper(node: &Node) -> bool {
     let Node::Quotient(pair) = node else { return false };
     match &**pair {

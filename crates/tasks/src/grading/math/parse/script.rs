@@ -1,4 +1,4 @@
-//! What stands above or below the line, and the arguments of commands.
+//! Parts above or below the line, and the arguments of commands.
 
 use super::*;
 

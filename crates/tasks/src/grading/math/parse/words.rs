@@ -93,14 +93,14 @@ impl<'a> Parser<'a, '_> {
     }
 }
 
-/// Whether the words behind a value have other answers among them ("or 6"), or take it back.
+/// Returns whether the words behind a value have other answers among them ("or 6"), or take it back.
 fn offers_more(text: &str) -> bool {
     let word = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "or" | "and" | "not" | "either");
     text.contains(|next: char| next.is_ascii_digit())
         || text.split(|next: char| !next.is_alphanumeric()).any(word)
 }
 
-/// Whether a word behind a value says nothing that could be an expression.
+/// Returns whether a word behind a value says nothing that could be an expression.
 fn is_noise(word: &str) -> bool {
     word.len() >= WORD && Function::named(word).is_none() && named_value(word).is_none()
 }
