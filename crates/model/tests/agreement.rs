@@ -187,6 +187,7 @@ fn a_batch_too_long_for_one_pass_scores_the_same_bits() {
     assert_same_bits("entropies", &got.entropies, &want.entropies.repeat(batch.sequences()));
 }
 
+/// Takes about five seconds: a model must be large for its products to be shared among threads at all.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for name in MODELS.into_iter().chain(large().iter().copied()) {

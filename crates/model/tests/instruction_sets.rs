@@ -11,6 +11,7 @@ use models::{MODELS, generate, load, prompts, sampling, train_once, training_bat
 
 const MARK: &str = "run comes to ";
 
+/// Takes about ten seconds: every model on every instruction set, and the portable one is slow.
 #[test]
 fn instruction_sets_change_no_bit() {
     let run = |isa: &str| {

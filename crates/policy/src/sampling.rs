@@ -106,7 +106,7 @@ pub struct Completion {
     pub finish: Finish,
 }
 
-/// How far a call of [`Generate::generate`] has come.
+/// How far a call of [`Generate::generate`](crate::Generate::generate) has come.
 #[derive(Debug, Clone, Copy)]
 pub struct GenerateProgress {
     /// Completions finished.

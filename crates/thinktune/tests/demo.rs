@@ -5,6 +5,7 @@ mod common;
 use common::Place;
 use serde_json::Value;
 
+/// Takes about ten seconds: both runs of the demo, because the table compares them.
 #[test]
 fn the_student_learns_to_reflect_and_grpo_does_not() {
     let place = Place::new();

@@ -69,6 +69,7 @@ fn a_table_in_every_form_and_every_answer_kept() {
     );
 }
 
+/// Takes about five seconds: nine evaluations, because each place of a kill needs one of its own and one to go on.
 #[test]
 fn killed_anywhere_it_resumes_to_the_same_answers() {
     let place = place();

@@ -28,6 +28,7 @@ fn assert_same(place: &Place, run: &str) {
     }
 }
 
+/// Takes about five seconds: thirteen runs, because each place of a kill needs one of its own and one to go on.
 #[test]
 fn killed_while_sampling_training_and_writing_checkpoints() {
     let place = Place::new();

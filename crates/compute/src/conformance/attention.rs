@@ -151,7 +151,7 @@ fn push_and_attend<B: Backend>(
     down(backend, &out)
 }
 
-fn rows_of<'a>([q, k, v]: [&'a [f32]; 3], at: std::ops::Range<usize>, heads: Heads) -> [&'a [f32]; 3] {
+fn rows_of([q, k, v]: [&[f32]; 3], at: std::ops::Range<usize>, heads: Heads) -> [&[f32]; 3] {
     [
         part(q, at.clone(), heads.q_width()),
         part(k, at.clone(), heads.kv_width()),

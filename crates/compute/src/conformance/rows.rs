@@ -3,11 +3,13 @@
 use super::{
     PRECISIONS, REFERENCE, close, down, gradient, layout, matrix, numbers, part, same_bits, seen, up,
 };
-use crate::{Backend, HeadStage, OperandUse, Precision, RopeTable};
+use crate::{Backend, HeadStage, OperandUse, Part, Precision, RopeTable};
 
 pub(super) fn run<B: Backend>(backend: &B) {
     embed(backend);
     norm_and_gate(backend);
+    norm_gradient_in_parts(backend);
+    head_gradients_in_parts(backend);
     for (norm, bias, rope) in
         [(true, true, true), (false, true, false), (true, false, true), (false, false, true)]
     {
@@ -67,6 +69,55 @@ fn norm_and_gate<B: Backend>(backend: &B) {
             same_bits("rms_norm beside NaN", part(&spoilt, 1..rows, width), part(&whole, 1..rows, width));
             assert!(part(&spoilt, 0..1, width).iter().all(|y| y.is_nan()), "rms_norm: NaN is seen");
         }
+    }
+}
+
+/// Cuts of 23 rows.
+const CUTS: [&[usize]; 3] = [&[0, 23], &[0, 1, 8, 23], &[0, 16, 17, 23]];
+
+/// The gradient of a norm's weight is a chain over the rows: any cut gives the bits of the whole.
+fn norm_gradient_in_parts<B: Backend>(backend: &B) {
+    let width = 37;
+    let (x, w, dy) = (numbers(23 * width, 9), numbers(width, 10), numbers(23 * width, 11));
+    let found = CUTS.map(|cuts| {
+        gradient(backend, width, |grads| {
+            for rows in cuts.windows(2).map(|pair| pair[0]..pair[1]) {
+                let (x, dy) = (part(&x, rows.clone(), width), part(&dy, rows, width));
+                let mut dx = B::Buffer::default();
+                backend.zeros(x.len(), &mut dx);
+                let to = Part { buffer: &mut *grads.buffer, at: grads.at.clone() };
+                let (x, dy) = (up(backend, x), up(backend, dy));
+                backend.rms_norm_backward(&x, &up(backend, &w), 1e-5, &dy, &mut dx, to);
+            }
+        })
+    });
+    for (got, cuts) in found.iter().zip(CUTS) {
+        same_bits(&format!("rms_norm_backward by its weight, in parts {cuts:?}"), got, &found[0]);
+    }
+}
+
+/// The gradients of a bias and of a head norm, likewise.
+fn head_gradients_in_parts<B: Backend>(backend: &B) {
+    let (heads, dim) = (2, 6);
+    let width = heads * dim;
+    let (raw, d) = (numbers(23 * width, 12), numbers(23 * width, 13));
+    let (bias, norm) = (up(backend, &numbers(width, 14)), up(backend, &numbers(dim, 15)));
+    let table = rope(backend, 23, dim);
+    let stage = HeadStage { heads, dim, bias: Some(&bias), norm: Some(&norm), eps: 1e-5, rope: Some(&table) };
+    let found = CUTS.map(|cuts| {
+        gradient(backend, width + dim, |grads| {
+            for rows in cuts.windows(2).map(|pair| pair[0]..pair[1]) {
+                let mut at = layout(&[(rows.len(), None)]);
+                at.positions = rows.clone().collect();
+                let (raw, mut d) =
+                    (up(backend, part(&raw, rows.clone(), width)), up(backend, part(&d, rows, width)));
+                let places = (&mut *grads.buffer, Some(0..width), Some(width..width + dim));
+                backend.heads_backward(&backend.plan(at), &stage, &raw, &mut d, places);
+            }
+        })
+    });
+    for (got, cuts) in found.iter().zip(CUTS) {
+        same_bits(&format!("heads_backward by bias and norm, in parts {cuts:?}"), got, &found[0]);
     }
 }
 

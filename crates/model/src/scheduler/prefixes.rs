@@ -12,10 +12,13 @@ pub(crate) const SHORTEST: usize = 16;
 /// Prompts looked through for each new one.
 const MOST: usize = 64;
 
+/// A prompt and its keys and values.
+type Kept<B> = (Arc<[u32]>, Arc<<B as Backend>::KvSeq>);
+
 /// Keys and values of the prompts run last, up to a number of tokens.
 pub(crate) struct PrefixStore<B: Backend> {
     /// The one used last in front.
-    prompts: VecDeque<(Arc<[u32]>, Arc<B::KvSeq>)>,
+    prompts: VecDeque<Kept<B>>,
     tokens: usize,
     budget: usize,
 }
@@ -35,7 +38,7 @@ impl<B: Backend> PrefixStore<B> {
 
     /// The longest known beginning of `prompt`; none where that is too short to be worth it.
     pub(crate) fn find(&mut self, prompt: &[u32]) -> Option<Prefix<B>> {
-        let common = |(tokens, _): &(Arc<[u32]>, Arc<B::KvSeq>)| common_prefix(prompt, tokens).len();
+        let common = |(tokens, _): &Kept<B>| common_prefix(prompt, tokens).len();
         let (index, len) =
             self.prompts.iter().map(common).enumerate().max_by_key(|&(index, len)| (len, !index))?;
         if len < SHORTEST {
