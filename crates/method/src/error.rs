@@ -76,7 +76,7 @@ pub enum MethodError {
     /// Guidance was wanted and none reached the loss for many steps.
     #[error(
         "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \
-         (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.starved_steps"
+         (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.max_unguided_steps"
     )]
     NoGuidance {
         /// The training step.

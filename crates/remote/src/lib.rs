@@ -15,5 +15,5 @@ mod client;
 
 mod cache;
 
-pub use settings::{Api, BadSetting, RemoteSettings};
+pub use settings::{Api, RemoteSettings};
 pub use teacher::RemoteTeacher;

@@ -96,6 +96,7 @@ pub(crate) fn says_too_long(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use thinktune_settings::{Section, Values};
     use thinktune_policy::Stream;
 
     use super::*;
@@ -107,7 +108,11 @@ mod tests {
     }
 
     fn settings(extension: bool) -> RemoteSettings {
-        serde_json::from_value(json!({ "url": "http://x/v1", "model": "m", "extension": extension })).unwrap()
+        let mut values = Values::default();
+        values.set("guidance.teacher.url", "http://x/v1".into());
+        values.set("guidance.teacher.model", "m".into());
+        values.set("guidance.teacher.extension", extension.into());
+        RemoteSettings::read(&mut values).unwrap()
     }
 
     #[test]

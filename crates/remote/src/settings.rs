@@ -1,76 +1,45 @@
 //! `guidance.teacher = { url = "..", model = "..", .. }`.
 
-use serde::{Deserialize, Serialize};
+use thinktune_settings::{Section, SettingError, choices, dotted, section, within};
 
-/// Endpoint of the server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Api {
-    /// `/chat/completions`: the server applies its chat template.
-    #[default]
-    Chat,
-    /// `/completions`: the prompt is made here, with the tokenizer and template of `tokenizer`.
-    Completions,
+choices! {
+    /// Endpoint that is asked.
+    #[derive(Default)]
+    Api {
+        /// `/chat/completions`: the server applies its chat template.
+        #[default]
+        Chat = "chat",
+        /// `/completions`: the prompt is made here, with the tokenizer and template of `tokenizer`.
+        Completions = "completions",
+    }
 }
 
-/// Address of the teacher, and limits of the requests to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RemoteSettings {
-    /// Base of the API, as clients take it: `http://localhost:8000/v1`.
-    pub url: String,
-    /// The model's name there.
-    pub model: String,
-    /// Endpoint of the server.
-    #[serde(default)]
-    pub api: Api,
-    /// Folder or hub name of the teacher's tokenizer and chat template; for `completions`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokenizer: Option<String>,
-    /// Environment variable that holds the API key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_env: Option<String>,
-    /// Requests at a time.
-    #[serde(default = "eight")]
-    pub concurrency: usize,
-    /// Time for one reply.
-    #[serde(default = "two_minutes")]
-    pub timeout_seconds: u64,
-    /// Retries of a request that failed.
-    #[serde(default = "four")]
-    pub retries: u32,
-    /// Sends `"thinktune"` along, which names the random numbers to draw; servers that do not know it pass over it,
-    /// but for those that refuse fields they do not know.
-    #[serde(default = "yes")]
-    pub extension: bool,
-}
-
-fn eight() -> usize {
-    8
-}
-
-fn two_minutes() -> u64 {
-    120
-}
-
-fn four() -> u32 {
-    4
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} = {value}: expected {expected}")]
-pub struct BadSetting {
-    /// Its name within the table.
-    pub name: &'static str,
-    /// The value found.
-    pub value: String,
-    /// The values that are accepted.
-    pub expected: &'static str,
+section! {
+    /// A teacher behind a server that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, mistral.rs, thinktune serve).
+    /// Replies are kept in the run folder, so that a resumed run asks nothing twice. A reply that does not come is
+    /// counted among the rejected ones by its reason (teacher_unreachable, teacher_timed_out, teacher_busy, ...); see
+    /// guidance.max_unguided_steps.
+    RemoteSettings = "guidance.teacher" {
+        /// Base of the API. Must be given.
+        url: required(String => "http://localhost:8000/v1"),
+        /// The model's name there. Must be given.
+        model: required(String => "name"),
+        /// "chat" (the server applies its chat template) or "completions" (the prompt is sent as token ids).
+        api: value(Api = Api::Chat),
+        /// Folder or org/name of the teacher's tokenizer and template, for api = "completions".
+        tokenizer: optional(String => "org/name"),
+        /// Name of the environment variable that holds the API key.
+        key_env: optional(String => "TEACHER_KEY"),
+        /// Requests at a time.
+        concurrency: value(usize = 8_usize, within(1.0, 256.0)),
+        /// Time for one reply.
+        timeout_seconds: value(u64 = 120_u64, within(1.0, 86_400.0)),
+        /// Repetitions of a failed request at most, after growing waits.
+        retries: value(u32 = 4_u32, within(0.0, 20.0)),
+        /// false leaves out the field "thinktune", which names the random numbers to draw, for servers that refuse
+        /// fields they do not know.
+        extension: value(bool = true),
+    }
 }
 
 impl RemoteSettings {
@@ -78,10 +47,10 @@ impl RemoteSettings {
     ///
     /// # Errors
     /// The first that cannot be used.
-    pub fn check(&self) -> Result<(), BadSetting> {
-        let ensure = |ok: bool, name, value: String, expected| match ok {
+    pub fn check(&self) -> Result<(), SettingError> {
+        let ensure = |ok: bool, name: &str, value: String, expected| match ok {
             true => Ok(()),
-            false => Err(BadSetting { name, value, expected }),
+            false => Err(SettingError::new(dotted(Self::NAME, name), value, expected)),
         };
         let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
         let plain = host.is_some_and(|host| {
@@ -101,28 +70,19 @@ impl RemoteSettings {
             tokenizer,
             "a folder or org/name with api = \"completions\", nothing else",
         )?;
-        ensure(
-            (1..=256).contains(&self.concurrency),
-            "concurrency",
-            self.concurrency.to_string(),
-            "1 to 256",
-        )?;
-        let seconds = self.timeout_seconds;
-        ensure((1..=86_400).contains(&seconds), "timeout_seconds", seconds.to_string(), "1 to 86400")?;
-        ensure(self.retries <= 20, "retries", self.retries.to_string(), "at most 20")
+        self.check_ranges()
     }
 
     /// The API key, if a variable is named.
     ///
     /// # Errors
     /// The variable is not set.
-    pub fn key(&self) -> Result<Option<String>, BadSetting> {
+    pub fn key(&self) -> Result<Option<String>, SettingError> {
         let Some(variable) = &self.key_env else { return Ok(None) };
         let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-        key.map(|key| Some(key.trim().to_owned())).ok_or_else(|| BadSetting {
-            name: "key_env",
-            value: format!("{variable:?}"),
-            expected: "an environment variable that holds the key; it is not set",
+        key.map(|key| Some(key.trim().to_owned())).ok_or_else(|| {
+            let expected = "an environment variable that holds the key; it is not set";
+            SettingError::new(dotted(Self::NAME, "key_env"), format!("{variable:?}"), expected)
         })
     }
 }

@@ -7,7 +7,9 @@
 
 mod settings;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
@@ -85,6 +87,49 @@ pub fn dataset_file_with(
 ) -> Result<PathBuf, ModelError> {
     let revision = revision.unwrap_or("main");
     Download::new(RepoType::Dataset, repo, revision, settings)?.need(file, revision)
+}
+
+/// A model's name on the hub: `org/name`, or `org/name@revision`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubName {
+    /// `org/name`.
+    pub name: String,
+    /// Branch, tag or commit.
+    pub revision: Option<String>,
+}
+
+/// A text that is no name on the hub.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadHubName {
+    /// The part before `@` is not of the form.
+    #[error("{0:?} is not of the form org/name")]
+    Name(String),
+    /// The part after `@` is not a revision.
+    #[error("{0:?} is not a revision: expected a branch, tag or commit")]
+    Revision(String),
+}
+
+impl FromStr for HubName {
+    type Err = BadHubName;
+
+    fn from_str(text: &str) -> Result<Self, BadHubName> {
+        let (name, revision) =
+            text.split_once('@').map_or((text, None), |(name, revision)| (name, Some(revision)));
+        if !is_hub_name(name) {
+            return Err(BadHubName::Name(name.into()));
+        }
+        if let Some(revision) = revision.filter(|revision| !is_revision(revision)) {
+            return Err(BadHubName::Revision(revision.into()));
+        }
+        Ok(Self { name: name.into(), revision: revision.map(String::from) })
+    }
+}
+
+impl fmt::Display for HubName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
+    }
 }
 
 /// `org/name` of letters, digits, `-`, `_`, `.`; what begins with a dot is a path.

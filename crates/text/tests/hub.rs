@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use thinktune_text::hub::{HubSettings, dataset_file_with, resolve_with};
+use thinktune_text::hub::{BadHubName, HubName, HubSettings, dataset_file_with, resolve_with};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -505,4 +505,23 @@ fn a_file_of_a_data_set_is_downloaded_once() {
     assert!(refused.contains("/datasets/org/tiny, then set HF_TOKEN"), "{refused}");
     let absent = fetch("absent.csv", None, &online).unwrap_err();
     assert!(absent.contains("the hub's copy has no absent.csv"), "{absent}");
+}
+
+#[test]
+fn names_on_the_hub_have_one_form() {
+    for (text, name, revision) in [
+        ("org/name", "org/name", None),
+        ("org/name@main", "org/name", Some("main")),
+        ("my-org/Name_2.5@refs/pr/1", "my-org/Name_2.5", Some("refs/pr/1")),
+    ] {
+        let parsed: HubName = text.parse().unwrap();
+        assert_eq!((parsed.name.as_str(), parsed.revision.as_deref()), (name, revision));
+        assert_eq!(parsed.to_string(), text);
+    }
+    for text in ["", "name", "org/", "/name", "a/b/c", "../name", "-a/b", "org/na me"] {
+        assert!(matches!(text.parse::<HubName>(), Err(BadHubName::Name(_))), "{text}");
+    }
+    for text in ["org/name@", "org/name@a..b", "org/name@/x"] {
+        assert!(matches!(text.parse::<HubName>(), Err(BadHubName::Revision(_))), "{text}");
+    }
 }

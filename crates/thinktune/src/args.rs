@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use crate::config::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use thinktune_model::Device;
 use thinktune_tasks::grading::AnswerKind;
+
+use crate::config::Precision;
 
 /// Post-train a small language model with ThinkTuning: a student learns to reflect from a teacher of its own size.
 #[derive(Debug, Parser)]
@@ -13,7 +16,7 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub common: Common,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -62,7 +65,7 @@ pub enum Command {
     /// Measure training steps, decoding and matrix products on this machine
     Bench(BenchArgs),
     /// Print every setting of a configuration file, with its default and meaning
-    Settings,
+    Settings(SettingsArgs),
 }
 
 /// `thinktune demo`.
@@ -77,6 +80,9 @@ pub struct DemoArgs {
     /// Seed of every random number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Folder for the two runs [default: runs/demo, or the next free runs/demo-2, runs/demo-3, ...]
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -93,9 +99,15 @@ pub struct TrainArgs {
     /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Device to compute on, in place of model.device: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub device: Option<Device>,
     /// Print the resolved plan (first prompt, stop tokens, memory, updates) and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: print every setting, not only those that differ from the defaults
+    #[arg(long, requires = "dry_run")]
+    pub all: bool,
     /// Print results as JSON
     #[arg(long)]
     pub json: bool,
@@ -139,8 +151,11 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -183,6 +198,9 @@ pub struct GenerateArgs {
     /// Completions to sample
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub samples: u32,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -205,7 +223,7 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
     /// Print one JSON object with text, tokens and log-probs of every completion
     #[arg(long)]
@@ -220,6 +238,9 @@ pub struct LogprobsArgs {
     /// Token ids, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_name = "ID,ID,...")]
     pub ids: Vec<u32>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -236,9 +257,12 @@ by itself, and writes one line {\"verdict\": \"..\", \"extracted\": .., \"reason
 Verdicts: correct, wrong, unparseable, over_budget."
 )]
 pub struct GradeArgs {
-    /// How answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
+    /// Rules by which answers are found and compared: math, gsm8k, aime, choice, choice:N (of N options), yes-no, boxed
     #[arg(long, value_name = "NAME", default_value = "math")]
     pub task: AnswerKind,
+    /// Accepted for uniformity: the output is JSON lines in any case
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `thinktune serve`.
@@ -258,6 +282,9 @@ pub struct ServeArgs {
     /// The model's name in requests [default: the last part of MODEL]
     #[arg(long)]
     pub name: Option<String>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -274,8 +301,11 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The date chat templates are told
-    #[arg(long, default_value = crate::plan::DEFAULT_DATE)]
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
     pub date: String,
+    /// Print name and address as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `thinktune word-problems`.
@@ -298,6 +328,17 @@ pub struct WordProblemsArgs {
     /// Conversations the teacher is fine-tuned on last
     #[arg(long, default_value_t = 12_000)]
     pub teacher: usize,
+    /// Print the folders written as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune settings`.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// Print a JSON schema (draft 2020-12), by which editors complete and check configuration files
+    #[arg(long, visible_alias = "json")]
+    pub json_schema: bool,
 }
 
 /// `thinktune bench`.
@@ -312,7 +353,7 @@ pub struct BenchArgs {
     /// Questions as JSON lines with "question" and "answer", for --part step [default: prompts of random tokens]
     #[arg(long, requires = "model")]
     pub data: Option<PathBuf>,
-    /// What to measure
+    /// Part to measure
     #[arg(long, value_enum, default_value_t = BenchPart::Step)]
     pub part: BenchPart,
     /// Questions of a step
@@ -324,7 +365,7 @@ pub struct BenchArgs {
     /// Tokens of every completion
     #[arg(long, default_value_t = 64, value_parser = count)]
     pub new_tokens: usize,
-    /// What this measurement always does: no token ends a completion, so that all are of one length
+    /// Always on in this measurement: no token ends a completion, so that all are of one length
     #[arg(long)]
     pub ignore_eos: bool,
     /// Tokens of every prompt of random tokens
@@ -336,6 +377,9 @@ pub struct BenchArgs {
     /// Prompts side by side in --part decode
     #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub batches: Vec<u32>,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
     /// Operands of matrix products
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
@@ -372,8 +416,22 @@ impl BenchPart {
     }
 }
 
+/// A device that is there.
+fn device(text: &str) -> Result<Device, Box<dyn Error + Send + Sync>> {
+    let device: Device = text.parse()?;
+    device.resolve()?;
+    Ok(device)
+}
+
+/// Tokens at most that a measurement counts.
+const MOST_TOKENS: usize = 1 << 24;
+
+/// A text that is no number of tokens.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a whole number from 1 to {MOST_TOKENS}")]
+struct BadCount;
+
 /// A number of tokens, from 1 to 16 million.
-fn count(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=1 << 24).contains(number));
-    number.ok_or_else(|| format!("expected a whole number from 1 to {}", 1 << 24))
+fn count(text: &str) -> Result<usize, BadCount> {
+    text.parse().ok().filter(|number| (1..=MOST_TOKENS).contains(number)).ok_or(BadCount)
 }

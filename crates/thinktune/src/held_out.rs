@@ -9,8 +9,7 @@ use thinktune_policy::{Generate, Tokenizer};
 use thinktune_runlog::event::HeldOutResult;
 use thinktune_tasks::benchmarks::Source;
 
-use crate::plan::Plan;
-use crate::plan::held_out::HeldOut;
+use crate::plan::{HeldOut, Plan};
 
 /// A held-out set with its questions, put as the benchmark puts them.
 ///

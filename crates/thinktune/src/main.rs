@@ -9,7 +9,7 @@ mod fault_point;
 mod held_out;
 mod interrupt;
 mod logging;
-mod place;
+mod model_source;
 mod plan;
 mod progress;
 mod session;
@@ -25,14 +25,6 @@ use args::{Cli, Command};
 use failure::UsageError;
 
 fn main() -> ExitCode {
-    // Kernels cut their work among the threads of a pool; from inside it, that costs no waiting for a thread to
-    // take notice.
-    // Its threads get the stack a main thread has. A pool that is there already is as good.
-    let _ = rayon::ThreadPoolBuilder::new().stack_size(8 << 20).build_global();
-    rayon::scope(|_| in_pool())
-}
-
-fn in_pool() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.common.verbose, cli.common.quiet);
     match run(&cli) {
@@ -44,19 +36,27 @@ fn in_pool() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     check_isa()?;
     match &cli.command {
-        Command::Demo(args) => commands::demo::run(args, cli.common),
-        Command::Train(args) => commands::train::run(args, cli.common),
+        Command::Demo(args) => in_pool(|| commands::demo::run(args, cli.common)),
+        Command::Train(args) => in_pool(|| commands::train::run(args, cli.common)),
         Command::Compare(args) => commands::compare::run(args),
-        Command::Eval(args) => commands::eval::run(args, cli.common),
-        Command::Generate(args) => commands::generate::run(args, cli.common),
-        Command::Logprobs(args) => commands::logprobs::run(args, cli.common),
+        Command::Eval(args) => in_pool(|| commands::eval::run(args, cli.common)),
+        Command::Generate(args) => in_pool(|| commands::generate::run(args, cli.common)),
+        Command::Logprobs(args) => in_pool(|| commands::logprobs::run(args, cli.common)),
         Command::Grade(args) => commands::grade::run(args),
-        Command::Serve(args) => commands::serve::run(args, cli.common),
+        Command::Serve(args) => in_pool(|| commands::serve::run(args, cli.common)),
         Command::WordProblems(args) => commands::word_problems::run(args),
         Command::Homework { .. } => commands::word_problems::renamed(),
-        Command::Bench(args) => commands::bench::run(args, cli.common),
-        Command::Settings => commands::settings::run(),
+        Command::Bench(args) => in_pool(|| commands::bench::run(args, cli.common)),
+        Command::Settings(args) => commands::settings::run(args),
     }
+}
+
+/// Runs a command that computes inside the thread pool: kernels cut their work among its threads, and from inside it
+/// that costs no waiting for a thread to take notice.
+fn in_pool(command: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+    // The threads get the stack that a main thread has. A pool that is there already is as good.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(8 << 20).build_global();
+    rayon::scope(|_| command())
 }
 
 /// Refuses kernels that were asked for and that this machine cannot run.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use thinktune_model::{Device, Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
+use thinktune_model::{Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
 use thinktune_policy::ModelError;
 use thinktune_text::ChatTokenizer;
 
@@ -38,10 +38,10 @@ impl Student {
     /// Weights that are missing or foreign.
     pub fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
         Ok(match plan.init {
-            Init::Pretrained => LocalModel::load(&self.dir, Device::Auto, plan.precision)?,
+            Init::Pretrained => LocalModel::load(&self.dir, plan.device, plan.precision)?,
             Init::Random => {
                 let params = init_random(self.spec.clone(), plan.seed);
-                LocalModel::new(params, Device::Auto, plan.precision)?
+                LocalModel::new(params, plan.device, plan.precision)?
             }
         })
     }

@@ -13,7 +13,7 @@ use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Device, Dtype, FrozenModel, LocalModel};
+use thinktune_model::{Dtype, FrozenModel, LocalModel};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -197,7 +197,7 @@ impl RlJob<'_> {
             return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, Device::Auto, self.plan.precision)?, Some(teacher.tokenizer))))
+        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.tokenizer))))
     }
 }
 

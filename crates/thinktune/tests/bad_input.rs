@@ -37,16 +37,21 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
         (&["rollout.temperature=0"], &["rollout.temperature = 0", "a positive number"]),
         (&["optimizer.mini_batch_questions=3"], &["optimizer.mini_batch_questions = 3", "divisor", "= 4"]),
         (&["rollout.questions_per_step=64"], &["rollout.questions_per_step = 64", "12"]),
-        (&["loss.c1=2"], &["loss.c1 = 2", "(-1, 1)"]),
-        (&["loss.a_range=[9, 4]"], &["loss.a_range = [9, 4]", "the smaller first"]),
+        (&["loss.c_at_max_advantage=2"], &["loss.c_at_max_advantage = 2", "(-1, 1)"]),
+        (&["loss.advantage_range=[9, 4]"], &["loss.advantage_range = [9, 4]", "the smaller first"]),
         (&["model.date=yesterday"], &["model.date = \"yesterday\"", "2025-01-31"]),
         (
             &["model.path=no/such/folder"],
             &["model.path = \"no/such/folder\"", "a folder that exists, or org/name"],
         ),
+        (&["model.device=gpu"], &["model.device = \"gpu\": expected `auto`", "there: `cpu`"]),
+        (&["model.device=cuda:0"], &["model.device = \"cuda:0\": expected `auto`", "there: `cpu`"]),
         (&["model.path="], &["model.path = (not set)"]),
-        (&["method="], &["method = (not set)", "thinktuning, grpo or sft"]),
-        (&["run.steps="], &["run.steps = (not set)"]),
+        (&["method="], &["method = (not set)", "one of `thinktuning`, `grpo`, `sft`"]),
+        (&["run.steps="], &["run.steps = (not set)", "e.g. 58"]),
+        (&["model=3"], &["model = 3: expected a section of settings"]),
+        (&["held_out=3"], &["held_out = 3: expected a list of sections"]),
+        (&["rollout.top_p=0.9"], &["rollout.top_p = 0.9: expected nothing", "whole distribution"]),
         (&["data.path=lost.jsonl"], &["data.path = \"lost.jsonl\"", "a file that exists"]),
         (&["data.task=homework"], &["data.task = \"homework\"", "\"word-problems\", its name now"]),
         (&["data.task=jsonl"], &["data.task = \"jsonl\"", "gsm8k or word-problems"]),
@@ -62,6 +67,22 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
     place.write("broken.toml", "method = \n");
     place.fails(&["train", "broken.toml"], 2, &["broken.toml is not TOML", "line 1"]);
     place.fails(&["train", "absent.toml"], 2, &["cannot read the configuration absent.toml"]);
+}
+
+#[test]
+fn old_names_are_answered_with_the_new() {
+    let place = Place::new();
+    for (old, now) in [
+        ("guidance.starved_steps=3", "guidance.max_unguided_steps"),
+        ("guidance.off_below=0.1", "guidance.min_gamma"),
+        ("guidance.horizon=3", "guidance.last_step"),
+        ("loss.c1=0.1", "loss.c_at_max_advantage"),
+        ("loss.c2=0.1", "loss.c_at_min_advantage"),
+        ("loss.a_range=[0, 1]", "loss.advantage_range"),
+        ("loss.tau=0.1", "loss.low_confidence_below"),
+    ] {
+        train(&place, &[old], 2, &[&format!("is now called `{now}`: rename it")]);
+    }
 }
 
 #[test]

@@ -9,21 +9,29 @@ use serde_json::Value;
 fn help_is_as_committed() {
     let place = Place::new();
     for command in [
-        "",
-        "demo",
-        "train",
-        "eval",
-        "compare",
-        "generate",
-        "logprobs",
-        "grade",
-        "serve",
-        "word-problems",
-        "bench",
+        "--help",
+        "demo --help",
+        "train --help",
+        "eval --help",
+        "compare --help",
+        "generate --help",
+        "logprobs --help",
+        "grade --help",
+        "serve --help",
+        "word-problems --help",
+        "bench --help",
+        "settings --help",
+        "settings",
+        "settings --json-schema",
     ] {
-        let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
+        let args: Vec<&str> = command.split(' ').collect();
         let shown = place.ok(&args);
-        let name = if command.is_empty() { "thinktune" } else { command };
+        let name = match command {
+            "--help" => "thinktune",
+            "settings" => "settings-reference",
+            "settings --json-schema" => "settings-schema",
+            other => other.split(' ').next().unwrap_or(other),
+        };
         let path = format!("{}/tests/help/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("UPDATE_HELP").is_some() {
             std::fs::write(&path, &shown).unwrap();
@@ -31,7 +39,7 @@ fn help_is_as_committed() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(
             shown, committed,
-            "help of {name:?} changed; UPDATE_HELP=1 cargo test -p thinktune writes it anew"
+            "the text of {command:?} changed; UPDATE_HELP=1 cargo test -p thinktune writes it anew"
         );
     }
 }
@@ -52,15 +60,51 @@ fn usage_errors_exit_with_2() {
     let wrong = |flag: &str, value: &str, words: &[&str]| {
         place.fails(&["generate", "model", "--prompt", "a", flag, value], 2, words);
     };
-    wrong("--temperature", "-1", &["--temperature -1: expected 0 or a positive number"]);
-    wrong("--top-p", "0", &["--top-p 0: expected in (0, 1]"]);
+    wrong("--temperature", "-1", &["--temperature -1: expected 0 (greedy) or a positive number"]);
+    wrong("--top-p", "0", &["--top-p 0: expected a number in (0, 1]"]);
     wrong("--top-k", "0", &["--top-k", "at least 1"]);
-    wrong("--min-p", "1", &["--min-p 1: expected in [0, 1)"]);
+    wrong("--min-p", "1", &["--min-p 1: expected a number in [0, 1)"]);
     place.fails(
         &["generate", "nowhere", "--prompt", "a"],
         2,
         &["model \"nowhere\": expected a folder that exists"],
     );
+}
+
+#[test]
+fn absent_devices_are_refused_before_the_model() {
+    let place = Place::new();
+    place.write("tt.toml", THINKTUNING);
+    for args in [
+        &["train", "tt.toml"][..],
+        &["eval", "nowhere", "--benchmarks", "word-problems"],
+        &["generate", "nowhere", "--prompt", "a"],
+        &["serve", "nowhere"],
+        &["logprobs", "nowhere", "--ids", "1"],
+        &["bench", "--model", "nowhere"],
+        &["demo"],
+    ] {
+        let absent = place.run(&[args, &["--device", "cuda:0"]].concat());
+        assert!(absent.code == 2 && absent.stderr.contains("there is: `cpu`"), "{args:?}: {}", absent.stderr);
+        let unknown = place.run(&[args, &["--device", "gpu"]].concat());
+        assert!(
+            unknown.code == 2 && unknown.stderr.contains("`gpu` is no device"),
+            "{args:?}: {}",
+            unknown.stderr
+        );
+        assert!(unknown.stderr.contains("there is: `cpu`"), "{args:?}: {}", unknown.stderr);
+    }
+    assert!(!place.path("runs").exists(), "nothing is begun");
+}
+
+#[test]
+fn automatic_device_is_recorded_by_its_name() {
+    let place = Place::new();
+    place.write("tt.toml", THINKTUNING);
+    place.ok(&["train", "tt.toml", "--set", "run.steps=1", "--device", "auto"]);
+    assert!(place.read("runs/tt/config.toml").contains("device = \"cpu\"\n"));
+    let again = place.ok(&["train", "tt.toml", "--set", "run.steps=1", "--device", "cpu"]);
+    assert!(again.starts_with("was finished before"), "{again}");
 }
 
 #[test]
@@ -120,7 +164,14 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
     assert_eq!(plan["first_prompt"]["bos_count"], 1);
     assert_eq!(plan["updates"], 8);
     assert!(plan["parameters"].as_u64().unwrap() > 0 && plan["memory"]["total_bytes"].as_u64().unwrap() > 0);
-    assert_eq!(plan["config"]["loss"]["c1"], 1e-4);
+    assert_eq!(plan["config"]["guidance"]["gamma"]["start"], 0.5);
+    assert!(plan["config"].get("loss").is_none(), "a default");
+    let all = ["train", "tt.toml", "--dry-run", "--all", "--json"];
+    let plan: Value = serde_json::from_str(&place.ok(&all)).unwrap();
+    assert_eq!(plan["config"]["loss"]["c_at_max_advantage"], 1e-4);
+    assert!(place.ok(&all[..4]).contains("c_at_max_advantage = 0.0001"));
+    assert!(!text.contains("c_at_max_advantage"), "{text}");
+    assert_eq!(place.run(&["train", "tt.toml", "--all"]).code, 2);
 }
 
 #[test]
@@ -178,12 +229,82 @@ fn settings_lists_every_key_a_resolved_configuration_has() {
     let place = Place::new();
     place.write("tt.toml", THINKTUNING);
     let reference = place.ok(&["settings"]);
-    let plan: Value = serde_json::from_str(&place.ok(&["train", "tt.toml", "--dry-run", "--json"])).unwrap();
+    let plan = place.ok(&["train", "tt.toml", "--dry-run", "--all", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
     for (section, keys) in plan["config"].as_object().unwrap() {
         for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
             assert!(reference.contains(&format!("{key} = ")) || key == "gamma", "{section}.{key}");
         }
     }
+}
+
+#[test]
+fn a_resolved_configuration_fits_the_schema() {
+    let place = Place::new();
+    place.write("tt.toml", THINKTUNING);
+    let schema: Value = serde_json::from_str(&place.ok(&["settings", "--json-schema"])).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(place.ok(&["settings", "--json"]), place.ok(&["settings", "--json-schema"]));
+    let plan = place.ok(&["train", "tt.toml", "--dry-run", "--all", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    fits("", &plan["config"], &schema);
+    let group = &schema["properties"]["rollout"]["properties"]["group_size"];
+    assert_eq!(
+        (&group["default"], &group["minimum"], &group["type"]),
+        (&5.into(), &1.into(), &"integer".into())
+    );
+    let low = &schema["properties"]["loss"]["properties"]["low_confidence"];
+    assert_eq!(low["enum"], serde_json::json!(["mask", "clip"]));
+    assert!(group["description"].as_str().unwrap().contains("Attempts at each question"));
+}
+
+/// The part of a schema's rules that this program's schema uses.
+fn fits(path: &str, value: &Value, schema: &Value) {
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let object = choices.iter().find(|choice| (choice["type"] == "object") == value.is_object()).unwrap();
+        return fits(path, value, object);
+    }
+    if let Some(names) = schema["enum"].as_array() {
+        return assert!(names.contains(value), "{path}");
+    }
+    match schema["type"].as_str().unwrap_or_else(|| panic!("{path} is not in the schema")) {
+        "object" => {
+            for (key, inner) in value.as_object().unwrap() {
+                fits(&format!("{path}.{key}"), inner, &schema["properties"][key]);
+            }
+        }
+        "array" => {
+            for inner in value.as_array().unwrap() {
+                fits(path, inner, &schema["items"]);
+            }
+        }
+        "integer" => assert!(value.is_u64() && value.as_f64() >= schema["minimum"].as_f64(), "{path}"),
+        "number" => assert!(value.is_number(), "{path}"),
+        "string" => assert!(value.is_string(), "{path}"),
+        "boolean" => assert!(value.is_boolean(), "{path}"),
+        other => panic!("{path}: {other}"),
+    }
+}
+
+#[test]
+fn grade_and_word_problems_accept_json() {
+    let place = Place::new();
+    assert_eq!(place.ok(&["grade", "--json"]), "");
+    let args = [
+        "word-problems",
+        "made",
+        "--pretraining",
+        "2",
+        "--base",
+        "2",
+        "--student",
+        "2",
+        "--teacher",
+        "2",
+        "--json",
+    ];
+    let made: Value = serde_json::from_str(&place.ok(&args)).unwrap();
+    assert_eq!((&made["data"], &made["model"]), (&"made/data".into(), &"made/model".into()));
 }
 
 #[test]

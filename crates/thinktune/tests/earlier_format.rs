@@ -62,7 +62,7 @@ fn an_earlier_evaluation_goes_on() {
 #[test]
 fn an_earlier_run_is_not_continued() {
     let place = place();
-    let config = place.read("before/run.toml").replace("starved_steps = 100\n", "");
+    let config = place.read("before/run.toml").replace("starved_steps", "max_unguided_steps");
     place.write(
         "run.toml",
         &config.replace("\"model\"", "\"before/model\"").replace("\"questions", "\"before/questions"),

@@ -275,8 +275,8 @@ fn a_server_that_stays_away_ends_the_run_and_one_that_comes_back_lets_it_go_on()
     place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
     place.write("remote.toml", &remote("127.0.0.1:9".parse().unwrap(), ", retries = 1"));
-    let args = ["train", "remote.toml", "--set", "out=runs/remote", "--set", "guidance.starved_steps=1"];
-    place.fails(&args, 1, &["teacher_unreachable", "starved_steps"]);
+    let args = ["train", "remote.toml", "--set", "out=runs/remote", "--set", "guidance.max_unguided_steps=1"];
+    place.fails(&args, 1, &["teacher_unreachable", "max_unguided_steps"]);
     // nothing is learnt without guidance that a later start would have to undo: no checkpoint was made
     let url = format!("guidance.teacher.url=http://{}/v1", server.addr);
     let again = [&args[..], &["--set", &url]].concat();

@@ -48,9 +48,9 @@ fn sampling(settings: &RlSettings, stop: &[u32]) -> Sampling {
     Sampling {
         seed: settings.seed,
         temperature: rollout.temperature,
-        top_k: rollout.top_k,
-        top_p: rollout.top_p,
-        min_p: rollout.min_p,
+        top_k: None,
+        top_p: 1.0,
+        min_p: 0.0,
         max_tokens: rollout.max_response_tokens,
         stop: stop.to_vec(),
     }

@@ -8,14 +8,14 @@ use crate::settings::{GammaShape, GuidanceSettings};
 ///
 /// With t = min(1, (step - 1) / steps), from `start` s to `end` e:
 /// constant s; linear s + (e - s) t; cosine e + (s - e) (1 + cos(pi t)) / 2; exponential s (e / s)^t.
-/// It is 0 beyond the horizon k, and where the schedule is at or below `off_below`.
+/// It is 0 beyond the horizon k, and where the schedule is at or below `min_gamma`.
 pub fn gamma(settings: &GuidanceSettings, run_steps: u32, step: u32) -> f64 {
-    if settings.horizon.is_some_and(|last| step > last) {
+    if settings.last_step.is_some_and(|last| step > last) {
         return 0.0;
     }
     let schedule = &settings.gamma;
     let (start, end) = (schedule.start, schedule.end);
-    let steps = schedule.steps.or(settings.horizon).unwrap_or(run_steps).max(1);
+    let steps = schedule.steps.or(settings.last_step).unwrap_or(run_steps).max(1);
     let t = (f64::from(step - 1) / f64::from(steps)).min(1.0);
     let gamma = match schedule.shape {
         GammaShape::Constant => start,
@@ -24,7 +24,7 @@ pub fn gamma(settings: &GuidanceSettings, run_steps: u32, step: u32) -> f64 {
         GammaShape::Exponential => start * (end / start).powf(t),
     };
     // A schedule that reaches the cutoff only up to rounding has reached it.
-    if gamma > settings.off_below + 1e-9 { gamma } else { 0.0 }
+    if gamma > settings.min_gamma + 1e-9 { gamma } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -63,19 +63,19 @@ mod tests {
     fn steps_default_to_the_horizon_then_to_the_run() {
         let mut settings = schedule(GammaShape::Linear, 0.4, 0.0, None);
         close(gamma(&settings, 20, 11), 0.2);
-        settings.horizon = Some(40);
+        settings.last_step = Some(40);
         close(gamma(&settings, 20, 11), 0.3);
     }
 
     #[test]
     fn off_beyond_the_horizon_and_once_the_cutoff_is_reached() {
         let mut settings = schedule(GammaShape::Constant, 0.5, 0.5, None);
-        settings.horizon = Some(3);
+        settings.last_step = Some(3);
         close(gamma(&settings, 10, 3), 0.5);
         close(gamma(&settings, 10, 4), 0.0);
 
         let mut paper = schedule(GammaShape::Linear, 0.1, 0.05, Some(10));
-        paper.off_below = 0.075;
+        paper.min_gamma = 0.075;
         close(gamma(&paper, 50, 5), 0.08);
         assert_eq!(gamma(&paper, 50, 6), 0.0, "off at the cutoff itself");
         assert_eq!(gamma(&paper, 50, 7), 0.0);

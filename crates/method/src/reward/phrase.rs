@@ -28,6 +28,6 @@ mod tests {
         assert_eq!(bonus("Aha now"), 0.0);
         assert_eq!(bonus("aha  now"), 0.0);
         assert_eq!(bonus(""), 0.0);
-        assert_eq!(phrase_bonus("aha now", &RewardSettings::default()), 0.0);
+        assert_eq!(phrase_bonus("aha now", &RewardSettings { phrase: None, phrase_bonus: 0.5 }), 0.0);
     }
 }

@@ -81,7 +81,8 @@ impl Run for RlRun<'_> {
 
     /// Guidance that is asked for and never reaches the loss is an error, not a silence.
     fn check(&self, step: u32) -> Result<(), MethodError> {
-        if self.state.unguided_steps == 0 || self.state.unguided_steps < self.settings.guidance.starved_steps
+        if self.state.unguided_steps == 0
+            || self.state.unguided_steps < self.settings.guidance.max_unguided_steps
         {
             return Ok(());
         }

@@ -181,7 +181,7 @@ fn guidance_that_never_arrives_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = testing::rl_settings();
     settings.guidance.max_feedback_tokens = 1;
-    settings.guidance.starved_steps = 3;
+    settings.guidance.max_unguided_steps = 3;
     let mut teacher = ScriptedTeacher;
     let error =
         train_with(&mut student(), Some(&mut teacher), settings, dir.path(), &mut Silent).unwrap_err();

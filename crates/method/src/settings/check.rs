@@ -1,10 +1,12 @@
-//! What each setting may be.
+//! Rules that join several settings. The ranges of single ones are in their definitions.
 
 use std::fmt::Display;
 
+use thinktune_policy::Sampling;
+
 use super::{
-    Check, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, OptimizerSettings, RewardSettings,
-    RlSettings, RolloutSettings, SettingError, SftSettings,
+    Check, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, MiniBatchSettings, RewardSettings,
+    RlSettings, RolloutSettings, RunSettings, Section, SettingError, SftSettings,
 };
 
 impl Check for RlSettings {
@@ -13,10 +15,11 @@ impl Check for RlSettings {
         self.guidance.check()?;
         self.reward.check()?;
         self.loss.check()?;
-        self.optimizer.check()?;
+        self.optimizer.check_ranges()?;
         let (questions, mini) = (self.rollout.questions_per_step, self.mini_batch_questions);
+        MiniBatchSettings { mini_batch_questions: mini }.check_ranges()?;
         ensure(
-            mini > 0 && questions.is_multiple_of(mini),
+            questions.is_multiple_of(mini),
             "optimizer.mini_batch_questions",
             mini,
             format!("a divisor of rollout.questions_per_step = {questions}"),
@@ -28,135 +31,89 @@ impl Check for RlSettings {
             self.rollout.group_size,
             "at least 2: GRPO compares the attempts of a group with each other",
         )?;
-        ensure(self.run.steps > 0, "run.steps", self.run.steps, "at least 1")?;
-        ensure(self.run.eval_every != Some(0), "run.eval_every", 0, "at least 1")?;
-        ensure_every(self.run.checkpoint_every)
+        self.run.check_ranges()
     }
 }
 
 impl Check for SftSettings {
     fn check(&self) -> Result<(), SettingError> {
-        self.optimizer.check()?;
-        ensure(self.epochs > 0, "sft.epochs", self.epochs, "at least 1")?;
-        ensure(self.batch_size > 0, "sft.batch_size", self.batch_size, "at least 1")?;
-        ensure(self.max_tokens > 1, "sft.max_tokens", self.max_tokens, "at least 2")?;
-        ensure_every(self.checkpoint_every)
+        self.optimizer.check_ranges()?;
+        self.examples.check_ranges()?;
+        let run = RunSettings {
+            steps: 1,
+            checkpoint_every: self.checkpoint_every,
+            eval_every: None,
+            log_logprobs: false,
+            check_logprobs: false,
+        };
+        run.check_ranges()
     }
 }
 
 impl Check for RolloutSettings {
     fn check(&self) -> Result<(), SettingError> {
-        let at_least_1 = |value: usize, key| ensure(value > 0, key, value, "at least 1");
-        at_least_1(self.questions_per_step, "rollout.questions_per_step")?;
-        at_least_1(self.group_size, "rollout.group_size")?;
-        ensure_temperature(self.temperature, "rollout.temperature")?;
-        at_least_1(self.top_k.unwrap_or(1), "rollout.top_k")?;
-        ensure(self.top_p > 0.0 && self.top_p <= 1.0, "rollout.top_p", self.top_p, "in (0, 1]; 1 is off")?;
-        ensure((0.0..1.0).contains(&self.min_p), "rollout.min_p", self.min_p, "in [0, 1); 0 is off")?;
-        at_least_1(self.max_prompt_tokens, "rollout.max_prompt_tokens")?;
-        at_least_1(self.max_response_tokens, "rollout.max_response_tokens")
+        self.check_ranges()?;
+        let sampling = Sampling { temperature: self.temperature, ..plain(self.max_response_tokens) };
+        sampling.check_ranges().map_err(|error| {
+            let name = if error.name == "max_tokens" { "max_response_tokens" } else { error.name };
+            SettingError::new(format!("rollout.{name}"), error.value, error.expected)
+        })
     }
 }
 
 impl Check for GuidanceSettings {
     fn check(&self) -> Result<(), SettingError> {
-        let GammaSchedule { shape, start, end, steps } = self.gamma;
+        self.check_ranges()?;
+        let GammaSchedule { shape, start, end, .. } = self.gamma;
         for (gamma, key) in [(start, "guidance.gamma.start"), (end, "guidance.gamma.end")] {
-            ensure((0.0..=1.0).contains(&gamma), key, gamma, "in [0, 1]")?;
             let reachable = shape != GammaShape::Exponential || gamma > 0.0;
             ensure(reachable, key, gamma, "above 0: an exponential schedule multiplies by a fixed factor")?;
         }
-        ensure(steps != Some(0), "guidance.gamma.steps", 0, "at least 1")?;
-        ensure((0.0..1.0).contains(&self.off_below), "guidance.off_below", self.off_below, "in [0, 1)")?;
-        let never_on = start > 0.0 && start.max(end) <= self.off_below;
+        let never_on = start > 0.0 && start.max(end) <= self.min_gamma;
         ensure(
             !never_on,
-            "guidance.off_below",
-            self.off_below,
+            "guidance.min_gamma",
+            self.min_gamma,
             format!("below gamma, which starts at {start}; to train without guidance set gamma to 0"),
         )?;
-        let at_least_1 = |value: usize, key| ensure(value > 0, key, value, "at least 1");
-        at_least_1(self.max_teacher_prompt_tokens, "guidance.max_teacher_prompt_tokens")?;
-        at_least_1(self.max_teacher_tokens, "guidance.max_teacher_tokens")?;
-        at_least_1(self.max_feedback_tokens, "guidance.max_feedback_tokens")?;
-        let temperature = self.teacher_temperature;
-        ensure(
-            temperature >= 0.0 && temperature.is_finite(),
-            "guidance.teacher_temperature",
-            temperature,
-            "0 (greedy) or a positive number",
-        )?;
-        at_least_1(self.starved_steps as usize, "guidance.starved_steps")
+        let sampling = Sampling { temperature: self.teacher_temperature, ..plain(self.max_teacher_tokens) };
+        sampling.check_ranges().map_err(|error| {
+            SettingError::new(format!("guidance.teacher_{}", error.name), error.value, error.expected)
+        })
     }
+}
+
+/// The sampling of training, but for what a section sets.
+fn plain(max_tokens: usize) -> Sampling {
+    Sampling::plain(0, max_tokens, Vec::new())
 }
 
 impl Check for RewardSettings {
     fn check(&self) -> Result<(), SettingError> {
+        self.check_ranges()?;
         let phrase = self.phrase.as_deref().unwrap_or("-");
-        ensure(!phrase.trim().is_empty(), "reward.phrase", format!("{phrase:?}"), "some text")?;
-        let bonus = self.phrase_bonus;
-        ensure(bonus.is_finite(), "reward.phrase_bonus", bonus, "a finite number")
+        ensure(!phrase.trim().is_empty(), "reward.phrase", format!("{phrase:?}"), "some text")
     }
 }
 
 impl Check for LossSettings {
     fn check(&self) -> Result<(), SettingError> {
-        ensure((0.0..=1.0).contains(&self.eps_low), "loss.eps_low", self.eps_low, "in [0, 1]")?;
-        let (high, beta) = (self.eps_high, self.beta);
-        ensure(high >= 0.0 && high.is_finite(), "loss.eps_high", high, "0 or a positive number")?;
-        ensure(beta >= 0.0 && beta.is_finite(), "loss.beta", beta, "0 or a positive number")?;
-        for (c, key) in [(self.c1, "loss.c1"), (self.c2, "loss.c2")] {
-            ensure(c.abs() < 1.0, key, c, "in (-1, 1): it is added to a probability")?;
-        }
-        let (a_min, a_max) = (self.a_min, self.a_max);
-        let usable = a_min.is_finite() && a_max.is_finite() && a_min < a_max;
-        ensure(
-            usable,
-            "loss.a_range",
-            format!("[{a_min}, {a_max}]"),
-            "two finite numbers, the smaller first",
-        )?;
-        ensure((0.0..1.0).contains(&self.tau), "loss.tau", self.tau, "in [0, 1)")
+        let [low, high] = self.advantage_range;
+        let usable = low.is_finite() && high.is_finite() && low < high;
+        let expected = "two finite numbers, the smaller first";
+        ensure(usable, "loss.advantage_range", format!("[{low}, {high}]"), expected)?;
+        self.check_ranges()
     }
 }
 
-impl Check for OptimizerSettings {
-    fn check(&self) -> Result<(), SettingError> {
-        let (lr, decay, clip) = (self.lr, self.weight_decay, self.grad_clip);
-        ensure(lr > 0.0 && lr.is_finite(), "optimizer.lr", lr, "a positive number")?;
-        ensure(decay >= 0.0 && decay.is_finite(), "optimizer.weight_decay", decay, "0 or a positive number")?;
-        let (first, second) = (self.beta1, self.beta2);
-        let usable = [first, second].iter().all(|beta| (0.0..1.0).contains(beta));
-        ensure(usable, "optimizer.betas", format!("[{first}, {second}]"), "two numbers in [0, 1)")?;
-        ensure(self.eps > 0.0 && self.eps.is_finite(), "optimizer.eps", self.eps, "a positive number")?;
-        ensure(clip > 0.0, "optimizer.grad_clip", clip, "a positive number; inf turns clipping off")
-    }
-}
-
-fn ensure_temperature(value: f32, key: &str) -> Result<(), SettingError> {
-    ensure(
-        value > 0.0 && value.is_finite(),
-        key,
-        value,
-        "a positive number (training samples, never greedily)",
-    )
-}
-
-fn ensure_every(checkpoint_every: u32) -> Result<(), SettingError> {
-    ensure(checkpoint_every > 0, "run.checkpoint_every", checkpoint_every, "at least 1")
-}
-
-fn ensure(ok: bool, key: &str, value: impl Display, expected: impl Into<String>) -> Result<(), SettingError> {
-    if ok {
-        return Ok(());
-    }
-    Err(SettingError { key: key.into(), value: value.to_string(), expected: expected.into() })
+fn ensure(ok: bool, key: &str, value: impl Display, expected: impl Display) -> Result<(), SettingError> {
+    if ok { Ok(()) } else { Err(SettingError::new(key, value, expected)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Checked;
+    use crate::settings::{Checked, ExampleSettings};
     use crate::testing;
 
     fn refused(change: impl FnOnce(&mut RlSettings)) -> String {
@@ -189,34 +146,30 @@ mod tests {
             ("rollout.group_size = 0", |s| s.rollout.group_size = 0),
             ("rollout.temperature = 0", |s| s.rollout.temperature = 0.0),
             ("rollout.temperature = NaN", |s| s.rollout.temperature = f32::NAN),
-            ("rollout.top_k = 0", |s| s.rollout.top_k = Some(0)),
-            ("rollout.top_p = 0", |s| s.rollout.top_p = 0.0),
-            ("rollout.min_p = 1", |s| s.rollout.min_p = 1.0),
             ("rollout.max_prompt_tokens = 0", |s| s.rollout.max_prompt_tokens = 0),
             ("rollout.max_response_tokens = 0", |s| s.rollout.max_response_tokens = 0),
             ("guidance.gamma.end = -0.1", |s| s.guidance.gamma.end = -0.1),
             ("guidance.gamma.start = NaN", |s| s.guidance.gamma.start = f64::NAN),
             ("guidance.gamma.steps = 0", |s| s.guidance.gamma.steps = Some(0)),
-            ("guidance.off_below = 1", |s| s.guidance.off_below = 1.0),
-            ("guidance.off_below = 0.6", |s| s.guidance.off_below = 0.6),
+            ("guidance.min_gamma = 1", |s| s.guidance.min_gamma = 1.0),
+            ("guidance.min_gamma = 0.6", |s| s.guidance.min_gamma = 0.6),
             ("guidance.max_teacher_prompt_tokens = 0", |s| s.guidance.max_teacher_prompt_tokens = 0),
             ("guidance.max_teacher_tokens = 0", |s| s.guidance.max_teacher_tokens = 0),
             ("guidance.max_feedback_tokens = 0", |s| s.guidance.max_feedback_tokens = 0),
             ("guidance.teacher_temperature = -1", |s| s.guidance.teacher_temperature = -1.0),
-            ("guidance.starved_steps = 0", |s| s.guidance.starved_steps = 0),
+            ("guidance.max_unguided_steps = 0", |s| s.guidance.max_unguided_steps = 0),
             ("reward.phrase = \" \"", |s| s.reward.phrase = Some(" ".into())),
             ("reward.phrase_bonus = inf", |s| s.reward.phrase_bonus = f64::INFINITY),
             ("loss.eps_low = 1.1", |s| s.loss.eps_low = 1.1),
             ("loss.eps_high = -0.2", |s| s.loss.eps_high = -0.2),
             ("loss.beta = -1", |s| s.loss.beta = -1.0),
-            ("loss.c1 = 1", |s| s.loss.c1 = 1.0),
-            ("loss.a_range = [-4, -4]", |s| s.loss.a_max = -4.0),
-            ("loss.a_range = [-inf, 4]", |s| s.loss.a_min = f64::NEG_INFINITY),
-            ("loss.tau = 1", |s| s.loss.tau = 1.0),
+            ("loss.c_at_max_advantage = 1", |s| s.loss.c_at_max_advantage = 1.0),
+            ("loss.advantage_range = [-4, -4]", |s| s.loss.advantage_range[1] = -4.0),
+            ("loss.advantage_range = [-inf, 4]", |s| s.loss.advantage_range[0] = f64::NEG_INFINITY),
+            ("loss.low_confidence_below = 1", |s| s.loss.low_confidence_below = 1.0),
             ("optimizer.lr = 0", |s| s.optimizer.lr = 0.0),
             ("optimizer.weight_decay = -1", |s| s.optimizer.weight_decay = -1.0),
-            ("optimizer.betas = [0.9, 1]", |s| s.optimizer.beta2 = 1.0),
-            ("optimizer.eps = 0", |s| s.optimizer.eps = 0.0),
+            ("optimizer.betas = [0.9, 1]", |s| s.optimizer.betas[1] = 1.0),
             ("optimizer.grad_clip = 0", |s| s.optimizer.grad_clip = 0.0),
             ("optimizer.mini_batch_questions = 0", |s| s.mini_batch_questions = 0),
             ("run.steps = 0", |s| s.run.steps = 0),
@@ -226,6 +179,21 @@ mod tests {
         for (expected, change) in cases {
             let message = refused(change);
             assert!(message.starts_with(&format!("{expected}: expected ")), "{expected}: {message}");
+        }
+    }
+
+    /// The ranges in the definitions are there for the schema; the rule is that of the sampler.
+    #[test]
+    fn defined_ranges_are_those_of_sampling() {
+        for temperature in [-1.0, 0.0, 0.5, f32::NAN, f32::INFINITY] {
+            let guidance =
+                GuidanceSettings { teacher_temperature: temperature, ..testing::rl_settings().guidance };
+            let rule = Sampling { temperature, ..plain(1) }.check_ranges();
+            assert_eq!(guidance.check_ranges().is_ok(), rule.is_ok(), "{temperature}");
+        }
+        for tokens in [0, 1] {
+            let rollout = RolloutSettings { max_response_tokens: tokens, ..testing::rl_settings().rollout };
+            assert_eq!(rollout.check_ranges().is_ok(), plain(tokens).check_ranges().is_ok(), "{tokens}");
         }
     }
 
@@ -256,17 +224,33 @@ mod tests {
     fn sft_has_its_own() {
         let good = SftSettings {
             seed: 1,
-            epochs: 1,
-            batch_size: 1,
-            max_tokens: 2,
+            examples: ExampleSettings { epochs: 1, batch_size: 1, max_tokens: 2 },
             optimizer: testing::optimizer(),
             checkpoint_every: 1,
         };
         assert!(Checked::new(good.clone()).is_ok());
         for (expected, bad) in [
-            ("sft.epochs = 0", SftSettings { epochs: 0, ..good.clone() }),
-            ("sft.batch_size = 0", SftSettings { batch_size: 0, ..good.clone() }),
-            ("sft.max_tokens = 1", SftSettings { max_tokens: 1, ..good.clone() }),
+            (
+                "sft.epochs = 0",
+                SftSettings {
+                    examples: ExampleSettings { epochs: 0, ..good.examples.clone() },
+                    ..good.clone()
+                },
+            ),
+            (
+                "sft.batch_size = 0",
+                SftSettings {
+                    examples: ExampleSettings { batch_size: 0, ..good.examples.clone() },
+                    ..good.clone()
+                },
+            ),
+            (
+                "sft.max_tokens = 1",
+                SftSettings {
+                    examples: ExampleSettings { max_tokens: 1, ..good.examples.clone() },
+                    ..good.clone()
+                },
+            ),
             ("run.checkpoint_every = 0", SftSettings { checkpoint_every: 0, ..good }),
         ] {
             assert!(Checked::new(bad).unwrap_err().to_string().starts_with(expected));

@@ -87,7 +87,7 @@ impl SftPlan {
         progress: &mut dyn Progress,
     ) -> Result<Self, MethodError> {
         let before = sequences.len();
-        let limit = settings.max_tokens;
+        let limit = settings.examples.max_tokens;
         sequences.retain(|sequence| sequence.tokens.len() <= limit && sequence.targets() > 0);
         let dropped = before - sequences.len();
         if sequences.is_empty() {
@@ -101,7 +101,12 @@ impl SftPlan {
                 "{dropped} of {before} sequences have more than sft.max_tokens = {limit} tokens and are left out"
             ));
         }
-        Ok(Self { sequences, seed: settings.seed, batch_size: settings.batch_size, epochs: settings.epochs })
+        Ok(Self {
+            sequences,
+            seed: settings.seed,
+            batch_size: settings.examples.batch_size,
+            epochs: settings.examples.epochs,
+        })
     }
 
     /// Updates of the whole run.
@@ -176,16 +181,14 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
     use crate::run::{RunEnd, drive};
-    use crate::settings::OptimizerSettings;
+    use crate::settings::{ExampleSettings, OptimizerSettings};
     use crate::testing::{self, Bigram, Chars, Stopper, Watcher};
     use thinktune_policy::Tokenizer;
 
     fn settings() -> Checked<SftSettings> {
         Checked::new(SftSettings {
             seed: 3,
-            epochs: 4,
-            batch_size: 2,
-            max_tokens: 8,
+            examples: ExampleSettings { epochs: 4, batch_size: 2, max_tokens: 8 },
             optimizer: OptimizerSettings { lr: 0.3, ..testing::optimizer() },
             checkpoint_every: 3,
         })
@@ -277,7 +280,8 @@ mod tests {
 
     #[test]
     fn nothing_to_train_on_is_an_error() {
-        let settings = SftSettings { max_tokens: 2, ..(*settings()).clone() };
+        let mut settings = (*settings()).clone();
+        settings.examples.max_tokens = 2;
         let message = SftPlan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
         assert!(
             message.contains("none of the 5 sequences") && message.contains("max_tokens = 2"),

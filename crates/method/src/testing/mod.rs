@@ -102,9 +102,7 @@ pub fn optimizer() -> OptimizerSettings {
         schedule: LrSchedule::Constant,
         warmup_steps: 0,
         weight_decay: 0.0,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
+        betas: [0.9, 0.999],
         grad_clip: 1.0,
     }
 }
@@ -115,11 +113,10 @@ pub fn loss() -> LossSettings {
         eps_low: 0.2,
         eps_high: 0.2,
         beta: 0.0,
-        c1: 1e-4,
-        c2: -1e-4,
-        a_min: -4.0,
-        a_max: 4.0,
-        tau: 0.01,
+        c_at_max_advantage: 1e-4,
+        c_at_min_advantage: -1e-4,
+        advantage_range: [-4.0, 4.0],
+        low_confidence_below: 0.01,
         low_confidence: LowConfidence::Mask,
         scope: Scope::Trajectory,
         aggregation: Aggregation::SequenceMean,
@@ -135,24 +132,21 @@ pub fn rl_settings() -> RlSettings {
             questions_per_step: 4,
             group_size: 4,
             temperature: 1.0,
-            top_k: None,
-            top_p: 1.0,
-            min_p: 0.0,
             max_prompt_tokens: 64,
             max_response_tokens: 60,
         },
         guidance: GuidanceSettings {
             gamma: GammaSchedule { shape: GammaShape::Constant, start: 0.5, end: 0.5, steps: None },
-            horizon: None,
-            off_below: 0.0,
+            last_step: None,
+            min_gamma: 0.0,
             prompts: "reasoning".into(),
             max_teacher_prompt_tokens: 20_000,
             max_teacher_tokens: 200,
             max_feedback_tokens: 50,
             teacher_temperature: 1.0,
-            starved_steps: 20,
+            max_unguided_steps: 20,
         },
-        reward: RewardSettings::default(),
+        reward: RewardSettings { phrase: None, phrase_bonus: 0.0 },
         loss: loss(),
         optimizer: optimizer(),
         mini_batch_questions: 2,
@@ -190,7 +184,7 @@ pub fn scored_guided(text: &str, reason: &str, phrase: &str, advantage: f64) -> 
 
 fn unscored(guided: Guided) -> Scored {
     let text = Chars.decode(&guided.ids());
-    let outcome = Outcome::of(AnswerKind::Boxed, &text, true, "0");
+    let outcome = Outcome::of(thinktune_tasks::AnswerKind::Boxed, &text, true, "0");
     Scored {
         attempt_outcome: outcome.clone(),
         outcome,

@@ -9,7 +9,9 @@ const CEILING: f64 = 0.9999;
 
 /// c(A) = c1 + (c2 - c1) (A_max - A) / (A_max - A_min), with A clamped to `[A_min, A_max]`.
 pub fn c(advantage: f64, settings: &LossSettings) -> f64 {
-    let LossSettings { c1, c2, a_min, a_max, .. } = *settings;
+    let LossSettings {
+        c_at_max_advantage: c1, c_at_min_advantage: c2, advantage_range: [a_min, a_max], ..
+    } = *settings;
     c1 + (c2 - c1) * (a_max - advantage.clamp(a_min, a_max)) / (a_max - a_min)
 }
 
@@ -31,7 +33,7 @@ pub fn w_aas(p: f64, advantage: f64, settings: &LossSettings) -> f64 {
 
 /// Returns true where a guided token is left alone: it should be pushed down, and is unlikely already.
 pub fn is_low_confidence(p: f64, advantage: f64, settings: &LossSettings) -> bool {
-    advantage < 0.0 && p < settings.tau
+    advantage < 0.0 && p < settings.low_confidence_below
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
 use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
-use crate::place::Place;
+use crate::model_source::ModelSource;
 use crate::plan::{Job, Plan, RlPlan, Teacher};
 use crate::{shapes, work};
 
-/// Prints the plan.
-pub fn run(plan: &Plan, as_json: bool) -> anyhow::Result<()> {
-    let shown = Shown::of(plan)?;
+/// Prints the plan, with the whole configuration or only what differs from the defaults.
+pub fn run(plan: &Plan, all: bool, as_json: bool) -> anyhow::Result<()> {
+    let shown = Shown::of(plan, all)?;
     print(&if as_json { shown.to_json(plan).to_string() } else { shown.to_text(plan) })
 }
 
@@ -30,11 +30,13 @@ struct Shown {
     data: String,
     step: StepFacts,
     memory: Option<MemoryPlan>,
+    /// Whether settings that have their default are shown.
+    all: bool,
 }
 
 struct ModelFacts {
     spec: Option<ModelSpec>,
-    /// Where the shape comes from, or why there is none.
+    /// The source of the shape, or the reason why there is none.
     source: String,
 }
 
@@ -52,25 +54,25 @@ struct StepFacts {
 }
 
 impl Shown {
-    fn of(plan: &Plan) -> anyhow::Result<Self> {
+    fn of(plan: &Plan, all: bool) -> anyhow::Result<Self> {
         let dir = plan.model.fetch(true).ok();
         let model = ModelFacts::of(plan, dir.as_deref())?;
-        let codec = match dir.as_deref().filter(|dir| dir.join("tokenizer.json").exists()) {
+        let tokenizer = match dir.as_deref().filter(|dir| dir.join("tokenizer.json").exists()) {
             Some(dir) => Some(ChatTokenizer::load(dir, &plan.date)?),
             None => None,
         };
-        if let (Some(codec), Some(spec)) = (&codec, &model.spec) {
-            codec.check_vocab(spec.vocab_size)?;
+        if let (Some(tokenizer), Some(spec)) = (&tokenizer, &model.spec) {
+            tokenizer.check_vocab(spec.vocab_size)?;
         }
         let (prompt, data, step) = match &plan.job {
-            Job::Rl(rl) => rl_facts(plan, rl, codec.as_ref())?,
-            Job::Sft(settings) => sft_facts(plan, settings, codec.as_ref())?,
+            Job::Rl(rl) => rl_facts(plan, rl, tokenizer.as_ref())?,
+            Job::Sft(settings) => sft_facts(plan, settings, tokenizer.as_ref())?,
         };
-        let stop = codec.as_ref().map_or_else(Vec::new, |codec| {
-            codec.stop().iter().map(|&id| (id, codec.decode_raw(&[id]))).collect()
+        let stop = tokenizer.as_ref().map_or_else(Vec::new, |tokenizer| {
+            tokenizer.stop().iter().map(|&id| (id, tokenizer.decode_raw(&[id]))).collect()
         });
         let memory = model.spec.as_ref().map(|spec| memory(plan, spec));
-        Ok(Self { model, prompt, stop, data, step, memory })
+        Ok(Self { model, prompt, stop, data, step, memory, all })
     }
 
     fn to_text(&self, plan: &Plan) -> String {
@@ -84,6 +86,7 @@ impl Shown {
         if let Some(spec) = &self.model.spec {
             row("", &shape(spec));
         }
+        row("device", &plan.device.to_string());
         row("data", &self.data);
         for (name, value) in &self.step.lines {
             row(name, value);
@@ -106,9 +109,18 @@ impl Shown {
         for notice in &plan.notices {
             let _ = writeln!(text, "note: {notice}");
         }
-        text.push_str("\nresolved configuration\n");
-        text.push_str(&indented(&plan.config.to_toml()));
+        text.push_str(if self.all {
+            "\nconfiguration\n"
+        } else {
+            "\nconfiguration, where it differs from the defaults\n"
+        });
+        text.push_str(&indented(&self.config(plan)));
         text
+    }
+
+    /// The resolved configuration, or what of it differs from the defaults.
+    fn config(&self, plan: &Plan) -> String {
+        if self.all { plan.config.to_toml() } else { plan.config.changed_to_toml() }
     }
 
     fn to_json(&self, plan: &Plan) -> Value {
@@ -118,6 +130,7 @@ impl Shown {
             "method": plan.method.name(),
             "out": plan.out,
             "model": plan.model.to_string(),
+            "device": plan.device.to_string(),
             "parameters": self.model.spec.as_ref().map(ModelSpec::parameters),
             "data": self.data,
             "first_prompt": self.prompt.as_ref().map(|p| json!({ "text": p.text, "ids": p.ids, "bos_count": p.bos })),
@@ -131,7 +144,7 @@ impl Shown {
                 "micro_batch_tokens": memory.micro_batch_tokens,
                 "recompute": memory.recompute,
             })),
-            "config": plan.config,
+            "config": self.config(plan).parse::<toml::Table>().unwrap_or_default(),
         })
     }
 }
@@ -142,8 +155,8 @@ impl ModelFacts {
             return Ok(Self { spec: Some(ModelSpec::from_dir(dir)?), source: dir.display().to_string() });
         }
         let known = match &plan.model {
-            Place::Hub { name, .. } => shapes::by_name(name),
-            Place::Folder(_) => None,
+            ModelSource::Hub(name) => shapes::by_name(&name.name),
+            ModelSource::Folder(_) => None,
         };
         let source = if known.is_some() {
             "not on this machine; shape known by name"
@@ -157,15 +170,15 @@ impl ModelFacts {
 fn rl_facts(
     plan: &Plan,
     rl: &RlPlan,
-    codec: Option<&ChatTokenizer>,
+    tokenizer: Option<&ChatTokenizer>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
     let settings = &rl.settings;
     let questions = work::questions(&plan.data, plan.seed)?;
     let data = format!("{} questions", grouped(questions.len() as u64));
-    let prompt = match codec {
-        Some(codec) => {
-            let first = Questions::new(questions, settings, codec)?.of_step(1);
-            first.first().map(|asked| FirstPrompt::new(&asked.prompt, codec))
+    let prompt = match tokenizer {
+        Some(tokenizer) => {
+            let first = Questions::new(questions, settings, tokenizer)?.of_step(1);
+            first.first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))
         }
         None => None,
     };
@@ -202,33 +215,33 @@ fn rl_facts(
 fn sft_facts(
     plan: &Plan,
     settings: &thinktune_method::settings::SftSettings,
-    codec: Option<&ChatTokenizer>,
+    tokenizer: Option<&ChatTokenizer>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
-    let Some(codec) = codec else {
+    let Some(tokenizer) = tokenizer else {
         anyhow::bail!(
             "{}: no tokenizer.json on this machine; an sft plan counts tokens and needs it",
             plan.model
         );
     };
-    let sequences = work::sequences(&plan.data, plan.seed, codec)?;
+    let sequences = work::sequences(&plan.data, plan.seed, tokenizer)?;
     let data = format!("{} examples", grouped(sequences.len() as u64));
-    let first = sequences.first().map(|sequence| FirstPrompt::new(&sequence.tokens, codec));
+    let first = sequences.first().map(|sequence| FirstPrompt::new(&sequence.tokens, tokenizer));
     let tokens: u64 = sequences.iter().map(|sequence| sequence.tokens.len() as u64).sum();
     let mean = tokens / sequences.len() as u64;
     let updates = SftPlan::new(sequences, settings, &mut Silent)?.steps();
-    let tokens_per_step = mean * settings.batch_size as u64;
+    let tokens_per_step = mean * settings.examples.batch_size as u64;
     let lines = vec![
         ("steps", updates.to_string()),
-        ("each step", format!("{} examples, 1 update", settings.batch_size)),
+        ("each step", format!("{} examples, 1 update", settings.examples.batch_size)),
         ("tokens", format!("about {} per step", grouped(tokens_per_step))),
     ];
     Ok((first, data, StepFacts { lines, updates: updates.into(), tokens_per_step }))
 }
 
 impl FirstPrompt {
-    fn new(ids: &[u32], codec: &ChatTokenizer) -> Self {
-        let bos = codec.bos().map_or(0, |bos| ids.iter().filter(|&&id| id == bos).count());
-        Self { text: codec.decode_raw(ids), ids: ids.to_vec(), bos }
+    fn new(ids: &[u32], tokenizer: &ChatTokenizer) -> Self {
+        let bos = tokenizer.bos().map_or(0, |bos| ids.iter().filter(|&&id| id == bos).count());
+        Self { text: tokenizer.decode_raw(ids), ids: ids.to_vec(), bos }
     }
 }
 
@@ -248,8 +261,8 @@ fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
             (work, usize::from(initial) + usize::from(other))
         }
         Job::Sft(settings) => {
-            let longest = settings.max_tokens;
-            (Workload { longest, per_update: settings.batch_size * longest, samples: 0 }, 0)
+            let longest = settings.examples.max_tokens;
+            (Workload { longest, per_update: settings.examples.batch_size * longest, samples: 0 }, 0)
         }
     };
     let work = Workload { longest: work.longest.min(spec.context), ..work };

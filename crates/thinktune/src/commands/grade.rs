@@ -54,17 +54,30 @@ struct Pair {
     answer: String,
 }
 
-/// Reads a line, or says what was found in its place.
-fn parse(line: &[u8]) -> Result<Pair, String> {
+/// A line that cannot be graded.
+#[derive(Debug, thiserror::Error)]
+enum BadLine {
+    #[error("longer than {} MiB", LONGEST >> 20)]
+    TooLong,
+    #[error("not JSON ({0})")]
+    NotJson(#[from] serde_json::Error),
+    #[error("field `{name}` is {found}")]
+    BadField { name: &'static str, found: String },
+    #[error("no field `{0}`")]
+    NoField(&'static str),
+}
+
+/// Reads a line.
+fn parse(line: &[u8]) -> Result<Pair, BadLine> {
     if line.len() as u64 == LONGEST {
-        return Err(format!("longer than {} MiB", LONGEST >> 20));
+        return Err(BadLine::TooLong);
     }
-    let mut row: Value = serde_json::from_slice(line).map_err(|error| format!("not JSON ({error})"))?;
-    let mut field = |name: &str| match row.get_mut(name).map(Value::take) {
+    let mut row: Value = serde_json::from_slice(line)?;
+    let mut field = |name: &'static str| match row.get_mut(name).map(Value::take) {
         Some(Value::String(text)) => Ok(text),
         Some(Value::Number(number)) => Ok(number.to_string()),
-        Some(other) => Err(format!("field `{name}` is {}", shortened(&other.to_string()))),
-        None => Err(format!("no field `{name}`")),
+        Some(other) => Err(BadLine::BadField { name, found: shortened(&other.to_string()) }),
+        None => Err(BadLine::NoField(name)),
     };
     Ok(Pair { gold: field("gold")?, answer: field("answer")? })
 }

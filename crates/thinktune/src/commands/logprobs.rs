@@ -1,13 +1,13 @@
 //! `thinktune logprobs`: log-probs of given ids, for comparison with another implementation.
 
 use serde_json::{Value, json};
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, LogprobsArgs};
 use crate::commands::print;
-use crate::place;
-use crate::plan::DEFAULT_DATE;
+use crate::config::DEFAULT_DATE;
+use crate::model_source::ModelSource;
 
 /// Alternatives shown per position.
 const TOP: usize = 5;
@@ -23,11 +23,11 @@ struct Scored {
 
 /// Scores the ids and prints the result.
 pub fn run(args: &LogprobsArgs, common: Common) -> anyhow::Result<()> {
-    let dir = place::named(&args.model)?.fetch(common.offline)?;
+    let dir = ModelSource::named(&args.model)?.fetch(common.offline)?;
     // Only for showing tokens as text: a model folder without a tokenizer is good enough.
-    let codec = ChatTokenizer::load(&dir, DEFAULT_DATE).ok();
-    let token = |id: u32| codec.as_ref().map(|codec| codec.decode_raw(&[id]));
-    let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let tokenizer = ChatTokenizer::load(&dir, DEFAULT_DATE).ok();
+    let token = |id: u32| tokenizer.as_ref().map(|tokenizer| tokenizer.decode_raw(&[id]));
+    let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     let logits = model.logits(&args.ids)?;
     let scored = score(&args.ids, &logits);
     if args.json {

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use thinktune_model::{Device, FrozenModel};
+use serde_json::json;
+use thinktune_model::FrozenModel;
 use thinktune_serve::{ServerSettings, Stop, serve};
 use thinktune_text::ChatTokenizer;
 
 use crate::args::{Common, ServeArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
-use crate::place;
+use crate::model_source::ModelSource;
 
 /// Silence after which a stream sends a comment: less than the timeouts of common proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -23,19 +24,24 @@ const KEY_VARIABLE: &str = "THINKTUNE_API_KEY";
 /// Serves until Ctrl-C.
 pub fn run(args: &ServeArgs, common: Common) -> anyhow::Result<()> {
     let settings = settings(args)?;
-    let place = place::named(&args.model)?;
+    let place = ModelSource::named(&args.model)?;
     // a port that is taken is said before a large model is loaded
     let listener = listen(args)?;
     let address = listener.local_addr()?;
     warn_if_reachable(address, settings.api_key.is_some());
     let dir = place.fetch(common.offline)?;
-    let codec = ChatTokenizer::load(&dir, &args.date)?;
-    let model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
-    codec.check_vocab(model.spec().vocab_size)?;
+    let tokenizer = ChatTokenizer::load(&dir, &args.date)?;
+    let model = FrozenModel::load(&dir, args.device, args.precision.into())?;
+    tokenizer.check_vocab(model.spec().vocab_size)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    print(&format!("serving {} at http://{address}/v1", settings.name))?;
-    serve(&mut *model.into_batcher(), codec, settings, listener, &stop)?;
+    let (name, url) = (&settings.name, format!("http://{address}/v1"));
+    if args.json {
+        print(&json!({ "name": name, "url": url }).to_string())?;
+    } else {
+        print(&format!("serving {name} at {url}"))?;
+    }
+    serve(&mut *model.into_batcher(), tokenizer, settings, listener, &stop)?;
     Ok(())
 }
 

@@ -10,9 +10,11 @@ use crate::{interrupt, plan};
 
 /// Trains as the configuration says.
 pub fn run(args: &TrainArgs, common: Common) -> anyhow::Result<()> {
-    let plan = plan::resolve(Config::load(&args.config, &args.set)?)?;
+    let device = args.device.map(|device| format!("model.device={device}"));
+    let set: Vec<String> = args.set.iter().cloned().chain(device).collect();
+    let plan = plan::resolve(Config::load(&args.config, &set)?)?;
     if args.dry_run {
-        return dry_run::run(&plan, args.json);
+        return dry_run::run(&plan, args.all, args.json);
     }
     interrupt::install()?;
     let label = plan.method.name();

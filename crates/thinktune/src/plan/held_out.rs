@@ -1,81 +1,82 @@
 //! The held-out sets of a run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use thinktune_tasks::benchmarks::{self, Benchmark, Source};
+use thinktune_method::settings::{Section, SettingError, Values, dotted};
+use thinktune_policy::Sampling;
+use thinktune_tasks::benchmarks::{self, Source};
+use toml::Value;
 
-use super::{ensure, error, required};
-use crate::config::{self, Config};
-
-/// A held-out set.
-#[derive(Debug, Clone)]
-pub struct HeldOut {
-    /// The benchmark.
-    pub benchmark: &'static Benchmark,
-    /// Its file; none where it is generated.
-    pub path: Option<PathBuf>,
-    /// Questions, at most.
-    pub limit: usize,
-    /// Samples of each.
-    pub samples: usize,
-    /// Sampling temperature; 0 is greedy.
-    pub temperature: f32,
-    /// Longest answer, in tokens.
-    pub max_tokens: usize,
-}
+use super::refuse::ensure;
+use super::types::HeldOut;
+use crate::config::{HeldOutSettings, element_of};
 
 /// Fills in and checks the held-out sets. Those without `run.eval_every`, and the reverse, are errors: something
 /// would be silently left undone.
 ///
 /// # Errors
 /// The first setting that cannot be used.
-pub fn resolve(c: &mut Config, max_tokens: usize) -> anyhow::Result<Vec<HeldOut>> {
-    let every = c.run.as_ref().and_then(|run| run.eval_every);
-    let Some(sets) = &mut c.held_out else {
-        let shown = every.unwrap_or_default();
+pub fn resolve(values: &mut Values, max_tokens: usize) -> anyhow::Result<Vec<HeldOut>> {
+    let every = values.get("run.eval_every").cloned();
+    let Some(sets) = values.remove(HeldOutSettings::NAME) else {
         let expected = "nothing where there is no [[held_out]] set to evaluate on";
-        ensure(every.is_none(), "run.eval_every", shown, expected)?;
-        return Ok(Vec::new());
+        return match every {
+            Some(every) => Err(SettingError::new("run.eval_every", every, expected).into()),
+            None => Ok(Vec::new()),
+        };
     };
-    required(every, "run.eval_every", "the steps between evaluations on the held-out sets")?;
+    let expected = "the steps between evaluations on the held-out sets";
+    ensure(every.is_some(), "run.eval_every", "(not set)", expected)?;
+    let sets = sets.as_array().cloned().unwrap_or_default();
     ensure(!sets.is_empty(), "held_out", "[]", "at least one set")?;
-    sets.iter_mut().enumerate().map(|(index, set)| resolve_set(set, index, max_tokens)).collect()
+    let mut resolved = Vec::new();
+    let mut record = Vec::new();
+    for (index, set) in sets.iter().enumerate() {
+        let mut set = element_of(HeldOutSettings::NAME, set);
+        let named = |error: SettingError| SettingError {
+            key: error.key.replacen(HeldOutSettings::NAME, &format!("{}[{index}]", HeldOutSettings::NAME), 1),
+            ..error
+        };
+        resolved.push(resolve_set(&mut set, max_tokens).map_err(named)?);
+        record.extend(set.remove(HeldOutSettings::NAME));
+    }
+    values.set(HeldOutSettings::NAME, Value::Array(record));
+    Ok(resolved)
 }
 
-fn resolve_set(set: &mut config::HeldOut, index: usize, max_tokens: usize) -> anyhow::Result<HeldOut> {
-    let key = |name: &str| format!("held_out[{index}].{name}");
-    let known = benchmarks::ALL.map(|benchmark| benchmark.name).join(", ");
-    let name = required(set.benchmark.clone(), &key("benchmark"), &known)?;
-    let benchmark = benchmarks::by_name(&name).ok_or_else(|| {
-        let known = benchmarks::renamed(&name).map_or(known, |now| format!("{now:?}, its name now"));
-        error(&key("benchmark"), &name, known)
+fn resolve_set(values: &mut Values, max_tokens: usize) -> Result<HeldOut, SettingError> {
+    let settings = HeldOutSettings::read(values)?;
+    let HeldOutSettings { benchmark: name, path, limit, samples, temperature, max_tokens: longest } =
+        &settings;
+    let known = || benchmarks::ALL.map(|benchmark| benchmark.name).join(", ");
+    let benchmark = benchmarks::by_name(name).ok_or_else(|| {
+        let expected = benchmarks::renamed(name).map_or_else(known, |now| format!("{now:?}, its name now"));
+        SettingError::new("held_out.benchmark", format!("{name:?}"), expected)
     })?;
-    let path = match (&benchmark.source, &set.path) {
+    let path = match (&benchmark.source, path) {
         (Source::Generated(_), None) => None,
         (Source::Generated(_), Some(path)) => {
-            return Err(error(&key("path"), path, format!("nothing: {name} is generated")).into());
+            let expected = format!("nothing: {name} is generated");
+            return Err(SettingError::new("held_out.path", format!("{path:?}"), expected));
         }
         (Source::Rows { .. }, path) => {
-            let path = required(path.clone(), &key("path"), "the file of the benchmark")?;
-            ensure(PathBuf::from(&path).is_file(), &key("path"), format!("{path:?}"), "a file that exists")?;
+            let path = path.as_deref().unwrap_or_default();
+            let shown = if path.is_empty() { "(not set)".into() } else { format!("{path:?}") };
+            ensure(Path::new(path).is_file(), "held_out.path", shown, "a file that exists")?;
             Some(PathBuf::from(path))
         }
     };
-    let limit = *set.limit.get_or_insert(256);
-    let samples = *set.samples.get_or_insert(1);
-    let temperature = *set.temperature.get_or_insert(if samples > 1 { 1.0 } else { 0.0 });
-    let max_tokens = *set.max_tokens.get_or_insert(max_tokens);
-    for (field, value) in [("limit", limit), ("samples", samples), ("max_tokens", max_tokens)] {
-        ensure(value > 0, &key(field), value, "at least 1")?;
-    }
-    let sane = temperature >= 0.0 && temperature.is_finite();
-    ensure(sane, &key("temperature"), temperature, "0 (greedy) or a positive number")?;
-    let varied = temperature > 0.0 || samples == 1;
-    ensure(
-        varied,
-        &key("temperature"),
-        temperature,
-        "above 0: greedy samples of a question are all the same",
-    )?;
-    Ok(HeldOut { benchmark, path, limit, samples, temperature, max_tokens })
+    let temperature = temperature.unwrap_or(if *samples > 1 { 1.0 } else { 0.0 });
+    let max_tokens = longest.unwrap_or(max_tokens);
+    settings.check_ranges()?;
+    let sampling = Sampling { temperature, ..Sampling::plain(0, max_tokens, Vec::new()) };
+    sampling.check_ranges().map_err(|error| {
+        SettingError::new(dotted(HeldOutSettings::NAME, error.name), error.value, error.expected)
+    })?;
+    let varied = temperature > 0.0 || *samples == 1;
+    let expected = "above 0: greedy samples of a question are all the same";
+    ensure(varied, "held_out.temperature", temperature, expected)?;
+    values.fill("held_out.temperature", &temperature);
+    values.fill("held_out.max_tokens", &max_tokens);
+    Ok(HeldOut { benchmark, path, limit: *limit, samples: *samples, temperature, max_tokens })
 }

@@ -1,295 +1,176 @@
 //! From what was typed to what will be done: every default filled in, every value judged, before anything is loaded.
 
-pub mod held_out;
+mod held_out;
+mod refuse;
 pub mod rl;
+mod types;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
-    Ask, Checked, LrSchedule, OptimizerSettings, RlSettings, SettingError, SftSettings,
+    Ask, Checked, ExampleSettings, OptimizerSettings, Section, SettingError, SftSettings, Values,
 };
-use thinktune_model::Precision;
-use thinktune_remote::RemoteSettings;
+use thinktune_model::{Device, Precision};
+use thinktune_text::Date;
 
-use crate::config::{self, Config, Init, Method, Task};
+use crate::config::{Config, DataSettings, Init, KeepSettings, Method, ModelSettings, Task, TopSettings};
 use crate::failure::UsageError;
-use crate::place::{self, Place};
-use held_out::HeldOut;
+use crate::model_source::ModelSource;
+pub use types::{DataPlan, HeldOut, Help, Job, Plan, RlPlan, Teacher};
 
-/// A run, checked.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The configuration with every default filled in: as written to the run folder, and enough to run again.
-    pub config: Config,
-    /// What is run.
-    pub method: Method,
-    /// Keys all random numbers.
-    pub seed: u64,
-    /// Run folder.
-    pub out: PathBuf,
-    /// The student.
-    pub model: Place,
-    /// Whether its weights are loaded or drawn.
-    pub init: Init,
-    /// What it computes in, and teacher and reference with it.
-    pub precision: Precision,
-    /// The date chat templates are told.
-    pub date: String,
-    /// Questions or examples.
-    pub data: DataPlan,
-    /// Settings of the method.
-    pub job: Job,
-    /// Checkpoints kept.
-    pub keep_checkpoints: usize,
-    /// What the user should know of how the configuration was read.
-    pub notices: Vec<String>,
-}
-
-/// Where questions or examples come from.
-#[derive(Debug, Clone)]
-pub struct DataPlan {
-    /// Which kind.
-    pub task: Task,
-    /// Their file.
-    pub path: Option<PathBuf>,
-    /// How many at most.
-    pub limit: Option<usize>,
-    /// How a question is put.
-    pub ask: Ask,
-}
-
-/// Settings of the method.
-#[derive(Debug, Clone)]
-pub enum Job {
-    /// ThinkTuning and GRPO.
-    Rl(Box<RlPlan>),
-    /// Supervised fine-tuning.
-    Sft(Checked<SftSettings>),
-}
-
-/// ThinkTuning or GRPO.
-#[derive(Debug, Clone)]
-pub struct RlPlan {
-    /// The step's settings.
-    pub settings: Checked<RlSettings>,
-    /// Who helps, and how it is asked; GRPO has nobody.
-    pub help: Option<Help>,
-    /// What the student is evaluated on as it learns.
-    pub held_out: Vec<HeldOut>,
-}
-
-/// Who helps.
-#[derive(Debug, Clone)]
-pub struct Help {
-    /// The teacher.
-    pub teacher: Teacher,
-    /// What the teacher is shown.
-    pub prompts: PromptSet,
-}
-
-/// Where the teacher is.
-#[derive(Debug, Clone)]
-pub enum Teacher {
-    /// In this process: the frozen initial student.
-    Initial,
-    /// In this process: another model.
-    Model(Place),
-    /// Behind a server.
-    Remote {
-        /// Where, and how patiently it is asked.
-        settings: RemoteSettings,
-        /// The tokenizer that makes its prompts, where the server does not.
-        tokenizer: Option<Place>,
-    },
-}
-
-impl Teacher {
-    /// What must be on this machine: a model, or a tokenizer.
-    pub fn place(&self) -> Option<&Place> {
-        match self {
-            Self::Initial => None,
-            Self::Model(place) => Some(place),
-            Self::Remote { tokenizer, .. } => tokenizer.as_ref(),
-        }
-    }
-}
-
-impl std::fmt::Display for Teacher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Initial => f.write_str("the initial student"),
-            Self::Model(place) => place.fmt(f),
-            Self::Remote { settings, .. } => write!(f, "{} at {}", settings.model, settings.url),
-        }
-    }
-}
+use refuse::{ensure, model_source};
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
 const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
-/// Word problems generated where no limit is given.
+/// Word problems that are generated where no limit is given.
 const WORD_PROBLEMS: usize = 10_000;
-/// What chat templates are told today is, where nothing else is said.
-pub const DEFAULT_DATE: &str = "2025-01-01";
-const ADAM_EPS: f64 = 1e-8;
 
 /// Fills in defaults and checks everything that can be checked without loading a model.
 ///
 /// # Errors
 /// The first setting that cannot be used: its key, its value, what was expected.
 pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
-    let c = &mut config;
-    let method = required(c.method, "method", "thinktuning, grpo or sft")?;
+    let values = &mut config.0;
+    let TopSettings { method, seed, out } = TopSettings::read(values)?;
     let mut notices = Vec::new();
-    drop_unused_sections(c, method, &mut notices)?;
-    let seed = *c.seed.get_or_insert(0);
-    let out = PathBuf::from(c.out.get_or_insert_with(|| "runs/run".into()).as_str());
-    let (model, init, precision, date) = resolve_model(c)?;
-    let data = resolve_data(c, method)?;
+    drop_unused_sections(values, method, &mut notices)?;
+    fill_dependent_defaults(values, method);
+    let out = out.unwrap_or_else(|| "runs/run".into());
+    values.fill("out", &out);
+    let ResolvedModel { source: model, init, precision, device, date } = resolve_model(values)?;
+    let data = resolve_data(values, method)?;
     let job = match method {
-        Method::Sft => Job::Sft(resolve_sft(c, seed)?),
+        Method::Sft => Job::Sft(resolve_sft(values, seed)?),
         Method::ThinkTuning | Method::Grpo => {
-            Job::Rl(Box::new(rl::resolve_rl(c, method, seed, data.ask.clone())?))
+            Job::Rl(Box::new(rl::resolve_rl(values, method, seed, data.ask.clone())?))
         }
     };
-    let run = c.run.get_or_insert_default();
-    let keep_checkpoints = *run.keep_checkpoints.get_or_insert(2);
-    ensure(keep_checkpoints > 0, "run.keep_checkpoints", keep_checkpoints, "at least 1")?;
-    Ok(Plan { config, method, seed, out, model, init, precision, date, data, job, keep_checkpoints, notices })
+    let keep = KeepSettings::read(values)?;
+    keep.check_ranges()?;
+    Ok(Plan {
+        config,
+        method,
+        seed,
+        out: out.into(),
+        model,
+        init,
+        precision,
+        device,
+        date,
+        data,
+        job,
+        keep_checkpoints: keep.keep_checkpoints,
+        notices,
+    })
 }
 
 /// A section the method does not use is an error, except `[guidance]` under GRPO: comparing the two by
 /// `--set method=grpo` is what it is for.
-fn drop_unused_sections(c: &mut Config, method: Method, notices: &mut Vec<String>) -> Result<(), UsageError> {
-    if method == Method::Sft {
-        let run = c.run.clone().unwrap_or_default();
-        let optimizer = c.optimizer.clone().unwrap_or_default();
-        let set = [
-            ("rollout", c.rollout.is_some()),
-            ("guidance", c.guidance.is_some()),
-            ("reward", c.reward.is_some()),
-            ("loss", c.loss.is_some()),
-            ("held_out", c.held_out.is_some()),
-            ("run.eval_every", run.eval_every.is_some()),
-            ("optimizer.mini_batch_questions", optimizer.mini_batch_questions.is_some()),
-            ("run.steps", run.steps.is_some()),
-            ("run.log_logprobs", run.log_logprobs.is_some()),
-        ];
-        return set.into_iter().find(|(_, set)| *set).map_or(Ok(()), |(key, _)| unused(key, "sft"));
+fn drop_unused_sections(
+    values: &mut Values,
+    method: Method,
+    notices: &mut Vec<String>,
+) -> Result<(), UsageError> {
+    let unused: &[&str] = match method {
+        Method::Sft => &[
+            "rollout",
+            "guidance",
+            "reward",
+            "loss",
+            "held_out",
+            "run.eval_every",
+            "optimizer.mini_batch_questions",
+            "run.steps",
+            "run.log_logprobs",
+            "run.check_logprobs",
+        ],
+        Method::ThinkTuning | Method::Grpo => &["sft"],
+    };
+    if let Some(key) = unused.iter().find(|key| values.get(key).is_some()) {
+        let method = if method == Method::Sft { "sft" } else { "thinktuning or grpo" };
+        return Err(UsageError(format!("`{key}` is set, and method {method} does not use it; remove it")));
     }
-    if c.sft.is_some() {
-        return unused("sft", "thinktuning or grpo");
-    }
-    if method == Method::Grpo && c.guidance.take().is_some() {
+    if method == Method::Grpo && values.remove("guidance").is_some() {
         notices.push("method = grpo: nobody is guided, [guidance] is left out".into());
     }
     Ok(())
 }
 
-fn unused(key: &str, method: &str) -> Result<(), UsageError> {
-    Err(UsageError(format!("`{key}` is set, and method {method} does not use it; remove it")))
+/// Defaults that depend on the method.
+fn fill_dependent_defaults(values: &mut Values, method: Method) {
+    if method == Method::Sft {
+        values.fill("optimizer.lr", &1e-5);
+        values.fill("run.checkpoint_every", &100_u32);
+    }
 }
 
-fn resolve_model(c: &mut Config) -> anyhow::Result<(Place, Init, Precision, String)> {
-    let model = c.model.get_or_insert_default();
-    let path = required(model.path.clone(), "model.path", "a folder in Hugging Face layout, or org/name")?;
-    let place = place::parse(&path).map_err(|expected| error("model.path", &path, expected))?;
-    let init = *model.init.get_or_insert(Init::Pretrained);
-    let date = model.date.get_or_insert_with(|| DEFAULT_DATE.into()).clone();
-    ensure(is_date(&date), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
-    let precision = (*model.precision.get_or_insert(config::Precision::F32)).into();
-    Ok((place, init, precision, date))
+/// `[model]`, read.
+struct ResolvedModel {
+    source: ModelSource,
+    init: Init,
+    precision: Precision,
+    device: Device,
+    date: String,
 }
 
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let number = |part: &str, digits: usize, range: std::ops::RangeInclusive<u32>| {
-        part.len() == digits && part.parse().is_ok_and(|value| range.contains(&value))
-    };
-    matches!(parts[..], [year, month, day]
-        if number(year, 4, 1..=9999) && number(month, 2, 1..=12) && number(day, 2, 1..=31))
+fn resolve_model(values: &mut Values) -> anyhow::Result<ResolvedModel> {
+    let ModelSettings { path, init, precision, device, date } = ModelSettings::read(values)?;
+    let source = model_source("model.path", &path)?;
+    ensure(date.parse::<Date>().is_ok(), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
+    let device = resolve_device(&device)?;
+    values.set("model.device", device.to_string().into());
+    Ok(ResolvedModel { source, init, precision: precision.into(), device, date })
 }
 
-fn resolve_data(c: &mut Config, method: Method) -> anyhow::Result<DataPlan> {
-    let data = c.data.get_or_insert_default();
+/// The device of this name, in place of `auto` the one that it stands for.
+fn resolve_device(name: &str) -> Result<Device, SettingError> {
+    let there: Vec<String> = Device::present().iter().map(|device| format!("`{device}`")).collect();
+    let expected = || format!("`auto`, or a device that is there: {}", there.join(", "));
+    let found = name.parse::<Device>().ok().and_then(|device| device.resolve().ok());
+    found.ok_or_else(|| SettingError::new("model.device", format!("{name:?}"), expected()))
+}
+
+fn resolve_data(values: &mut Values, method: Method) -> anyhow::Result<DataPlan> {
+    let data = DataSettings::read(values)?;
+    data.check_ranges()?;
+    let DataSettings { task, path, mut limit, system, mut prompt_suffix } = data;
     let kinds =
         if method == Method::Sft { "jsonl, gsm8k or word-problems" } else { "gsm8k or word-problems" };
-    let task = required(data.task, "data.task", kinds)?;
     ensure(task != Task::Jsonl || method == Method::Sft, "data.task", "\"jsonl\"", kinds)?;
     if task == Task::WordProblems {
-        data.limit.get_or_insert(WORD_PROBLEMS);
-        ensure(data.path.is_none(), "data.path", "(set)", "nothing: word problems are generated")?;
+        limit = Some(limit.unwrap_or(WORD_PROBLEMS));
+        ensure(path.is_none(), "data.path", "(set)", "nothing: word problems are generated")?;
     } else {
-        let path = required(data.path.clone(), "data.path", "a file")?;
-        let found = PathBuf::from(&path);
-        ensure(found.is_file(), "data.path", format!("{path:?}"), "a file that exists")?;
+        let found = path.as_deref().unwrap_or_default();
+        let shown = if path.is_some() { format!("{found:?}") } else { "(not set)".into() };
+        ensure(Path::new(found).is_file(), "data.path", shown, "a file that exists")?;
     }
-    ensure(data.limit != Some(0), "data.limit", 0, "at least 1")?;
     if task == Task::Jsonl {
-        ensure(
-            data.system.is_none(),
-            "data.system",
-            "(set)",
-            "nothing: the examples hold whole conversations",
-        )?;
-        let suffix = data.prompt_suffix.is_none();
-        ensure(suffix, "data.prompt_suffix", "(set)", "nothing: the examples hold whole conversations")?;
-        let limit = data.limit.is_none();
-        ensure(limit, "data.limit", "(set)", "nothing: all examples of a file are used")?;
+        let whole = "nothing: the examples hold whole conversations";
+        ensure(system.is_none(), "data.system", "(set)", whole)?;
+        ensure(prompt_suffix.is_none(), "data.prompt_suffix", "(set)", whole)?;
+        ensure(limit.is_none(), "data.limit", "(set)", "nothing: all examples of a file are used")?;
     } else {
         let default = if task == Task::Gsm8k { BOXED_SUFFIX } else { "" };
-        data.prompt_suffix.get_or_insert_with(|| default.into());
+        prompt_suffix.get_or_insert_with(|| default.into());
     }
-    let ask = Ask { system: data.system.clone(), suffix: data.prompt_suffix.clone().unwrap_or_default() };
-    Ok(DataPlan { task, path: data.path.clone().map(PathBuf::from), limit: data.limit, ask })
+    if let Some(limit) = &limit {
+        values.fill("data.limit", limit);
+    }
+    if let Some(suffix) = &prompt_suffix {
+        values.fill("data.prompt_suffix", suffix);
+    }
+    let ask = Ask { system, suffix: prompt_suffix.unwrap_or_default() };
+    Ok(DataPlan { task, path: path.map(PathBuf::from), limit, ask })
 }
 
-fn resolve_sft(c: &mut Config, seed: u64) -> Result<Checked<SftSettings>, SettingError> {
-    let optimizer = resolve_optimizer(c, 1e-5);
-    let checkpoint_every = *c.run.get_or_insert_default().checkpoint_every.get_or_insert(100);
-    let sft = c.sft.get_or_insert_default();
+fn resolve_sft(values: &mut Values, seed: u64) -> Result<Checked<SftSettings>, SettingError> {
     Checked::new(SftSettings {
         seed,
-        epochs: *sft.epochs.get_or_insert(1),
-        batch_size: *sft.batch_size.get_or_insert(32),
-        max_tokens: *sft.max_tokens.get_or_insert(2048),
-        optimizer,
-        checkpoint_every,
+        examples: ExampleSettings::read(values)?,
+        optimizer: OptimizerSettings::read(values)?,
+        checkpoint_every: values.required("run.checkpoint_every", &100)?,
     })
-}
-
-fn resolve_optimizer(c: &mut Config, lr: f64) -> OptimizerSettings {
-    let optimizer: &mut config::Optimizer = c.optimizer.get_or_insert_default();
-    let [beta1, beta2] = *optimizer.betas.get_or_insert([0.9, 0.999]);
-    OptimizerSettings {
-        lr: *optimizer.lr.get_or_insert(lr),
-        schedule: *optimizer.schedule.get_or_insert(LrSchedule::Constant),
-        warmup_steps: *optimizer.warmup_steps.get_or_insert(0),
-        weight_decay: *optimizer.weight_decay.get_or_insert(0.01),
-        beta1,
-        beta2,
-        eps: ADAM_EPS,
-        grad_clip: *optimizer.grad_clip.get_or_insert(1.0),
-    }
-}
-
-fn required<T>(value: Option<T>, key: &str, expected: &str) -> Result<T, SettingError> {
-    value.ok_or_else(|| SettingError {
-        key: key.into(),
-        value: "(not set)".into(),
-        expected: expected.into(),
-    })
-}
-
-fn error(key: &str, value: &str, expected: String) -> SettingError {
-    SettingError { key: key.into(), value: format!("{value:?}"), expected }
-}
-
-fn ensure(ok: bool, key: &str, value: impl ToString, expected: &str) -> Result<(), SettingError> {
-    if ok {
-        return Ok(());
-    }
-    Err(SettingError { key: key.into(), value: value.to_string(), expected: expected.into() })
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ max_response_tokens = 24
 [guidance]
 gamma = 0.5
 max_teacher_tokens = 24
-starved_steps = 100
+max_unguided_steps = 100
 
 [reward]
 phrase = "1"

@@ -8,7 +8,7 @@ use thinktune_method::progress::Silent;
 use thinktune_method::reward::advantage::advantages;
 use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Attempt, Group, Guided, Help, Scored};
-use thinktune_method::settings::{Ask, Checked, RlSettings};
+use thinktune_method::settings::{Ask, Checked, RlSettings, Values};
 use thinktune_method::train::train;
 use thinktune_model::ModelSpec;
 use thinktune_policy::{Message, ModelError, SampleKey, Stream, Tokenizer, rng};
@@ -18,7 +18,7 @@ use super::report::{Report, Row};
 use super::subject::{Source, Subject};
 use super::timed::{Clocks, Timed};
 use crate::args::BenchArgs;
-use crate::config::{Config, Method, Rollout, Run};
+use crate::config::Method;
 use crate::plan::rl::resolve_rl;
 
 /// Rows decoded side by side at most, as the engine does.
@@ -71,16 +71,13 @@ pub fn run(subject: Subject, args: &BenchArgs) -> anyhow::Result<Report> {
 }
 
 fn settings(args: &BenchArgs, context: usize) -> anyhow::Result<Checked<RlSettings>> {
-    let rollout = Rollout {
-        questions_per_step: Some(args.questions as usize),
-        group_size: Some(args.samples as usize),
-        max_prompt_tokens: Some(context.saturating_sub(args.new_tokens)),
-        max_response_tokens: Some(args.new_tokens),
-        ..Rollout::default()
-    };
-    let run = Run { steps: Some(args.steps), ..Run::default() };
-    let mut config = Config { rollout: Some(rollout), run: Some(run), ..Config::default() };
-    Ok(resolve_rl(&mut config, Method::Grpo, args.seed, Ask::default())?.settings)
+    let mut values = Values::default();
+    values.fill("rollout.questions_per_step", &(args.questions as usize));
+    values.fill("rollout.group_size", &(args.samples as usize));
+    values.fill("rollout.max_prompt_tokens", &context.saturating_sub(args.new_tokens));
+    values.fill("rollout.max_response_tokens", &args.new_tokens);
+    values.fill("run.steps", &args.steps);
+    Ok(resolve_rl(&mut values, Method::Grpo, args.seed, Ask::default())?.settings)
 }
 
 fn step(

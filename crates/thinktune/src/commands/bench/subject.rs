@@ -5,15 +5,16 @@ use std::sync::Arc;
 use thinktune_method::act::questions::Questions;
 use thinktune_method::rollout::Asked;
 use thinktune_method::settings::RlSettings;
-use thinktune_model::{Device, LocalModel, ModelSpec, Params};
+use thinktune_model::{LocalModel, ModelSpec, Params};
 use thinktune_policy::{SampleKey, Stream, rng};
 use thinktune_tasks::{AnswerKind, Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
 use crate::args::BenchArgs;
+use crate::config::DEFAULT_DATE;
 use crate::failure::UsageError;
-use crate::plan::DEFAULT_DATE;
-use crate::{place, shapes};
+use crate::model_source::ModelSource;
+use crate::shapes;
 
 /// Random values drawn; matrices repeat them. An odd number, so that rows of a matrix differ.
 const DRAWN: usize = (1 << 18) + 1;
@@ -45,15 +46,15 @@ impl Subject {
             check(&spec)?;
             let name = format!("shape {}, random weights", args.shape);
             return Ok(Self {
-                model: LocalModel::new(random(spec, args.seed), Device::Auto, args.precision.into())?,
+                model: LocalModel::new(random(spec, args.seed), args.device, args.precision.into())?,
                 name,
                 codec: None,
             });
         };
-        let dir = place::named(name)?.fetch(offline)?;
+        let dir = ModelSource::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
         let codec = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
-        let model = LocalModel::load(&dir, Device::Auto, args.precision.into())?;
+        let model = LocalModel::load(&dir, args.device, args.precision.into())?;
         if let Some(codec) = &codec {
             codec.check_vocab(model.spec().vocab_size)?;
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinktune_eval::Subject;
 use thinktune_eval::held_out::{HeldOutSet, evaluate};
-use thinktune_model::{Device, FrozenModel};
+use thinktune_model::FrozenModel;
 use thinktune_policy::GenerateProgress;
 use thinktune_runlog::event::{HeldOutRecord, HeldOutResult};
 use thinktune_tasks::Question;
@@ -115,6 +115,7 @@ impl Demo<'_> {
             format!("method={method}"),
             format!("seed={}", self.args.seed),
             format!("out={}", quoted(&self.folder.dir().join(method))),
+            format!("model.device={}", self.args.device),
             format!("model.path={}", quoted(&models.join("student"))),
             format!("guidance.teacher={}", quoted(&models.join("teacher"))),
         ];
@@ -149,7 +150,7 @@ impl Demo<'_> {
             bar.set_style(style);
         }
         bar.set_message(name.to_string());
-        let mut model = FrozenModel::load(dir, Device::Auto, plan.precision)?;
+        let mut model = FrozenModel::load(dir, plan.device, plan.precision)?;
         let mut progress = |progress: GenerateProgress| bar.set_position(progress.finished as u64);
         let (tokenizer, context) = (&student.tokenizer, student.spec.context);
         let mut subject = Subject { model: &mut model, tokenizer, context };

@@ -11,14 +11,14 @@ use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
 use thinktune_eval::run::run as evaluate;
 use thinktune_eval::{EvalFolder, EvalSettings, Subject, Summary, paper, table};
-use thinktune_model::{Device, FrozenModel, Precision};
+use thinktune_model::{FrozenModel, Precision};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 
 use crate::args::{Common, EvalArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
-use crate::place::{self, Place};
+use crate::model_source::ModelSource;
 use crate::student::{Student, is_model_file};
 use progress::Progress;
 use sets::BenchmarkSets;
@@ -31,13 +31,13 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let benchmarks = benchmarks_named(&args.benchmarks)?;
     let methods = methods_named(&args.methods)?;
     check(args)?;
-    let place = place::named(&args.model)?;
+    let place = ModelSource::named(&args.model)?;
     let sets = BenchmarkSets::load(&benchmarks, args, common.offline)?;
     let dir = place.fetch(common.offline)?;
     let student = Student::open(&dir, &args.date)?;
     let settings = settings(args);
     let folder = open_folder(args, &place, &dir, &settings, &sets)?;
-    let mut model = FrozenModel::load(&dir, Device::Auto, args.precision.into())?;
+    let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     let context = student.spec.context;
     let mut subject = Subject { model: &mut model, tokenizer: &student.tokenizer, context };
     let answers = sets.sets.iter().map(|set| set.questions.len()).sum::<usize>();
@@ -151,7 +151,7 @@ fn settings(args: &EvalArgs) -> EvalSettings {
 
 fn open_folder(
     args: &EvalArgs,
-    place: &Place,
+    place: &ModelSource,
     dir: &Path,
     settings: &EvalSettings,
     sets: &BenchmarkSets,
