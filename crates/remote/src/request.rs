@@ -96,8 +96,8 @@ pub(crate) fn says_too_long(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use thinktune_settings::{Section, Values};
     use thinktune_policy::Stream;
+    use thinktune_settings::{Section, Values};
 
     use super::*;
 
