@@ -16,7 +16,7 @@ use crate::statistics::{bootstrap_interval, mcnemar, mean};
 use crate::summary::accuracy;
 use crate::table::{Table, fixed, percent};
 
-/// What two evaluations say of each other about one benchmark by one method.
+/// Comparison of two evaluations on one benchmark by one method.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// The benchmark.

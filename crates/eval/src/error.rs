@@ -23,7 +23,7 @@ pub enum EvalError {
     OtherEvaluation {
         /// The folder.
         path: PathBuf,
-        /// What differs.
+        /// The differences.
         differences: String,
     },
     /// A folder without an evaluation, or a damaged one.
@@ -31,7 +31,7 @@ pub enum EvalError {
     BadFolder {
         /// The folder or file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The text found and the text expected.
         message: String,
     },
 }

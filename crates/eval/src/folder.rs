@@ -25,7 +25,7 @@ const IDENTITY: &str = "evaluation.json";
 const ANSWERS: &str = "answers";
 const TIMINGS: &str = "timings.jsonl";
 
-/// What an evaluation is of.
+/// Identity of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// The model as the user named it; not compared.
@@ -78,7 +78,7 @@ impl EvalFolder {
         &self.dir
     }
 
-    /// What it is an evaluation of.
+    /// Identity of the evaluation in it.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -122,7 +122,7 @@ impl EvalFolder {
     }
 }
 
-/// What an evaluation folder is of.
+/// Reads the identity of an evaluation folder.
 ///
 /// # Errors
 /// There is none.

@@ -22,13 +22,13 @@ pub struct AnswerRecord {
     pub extracted: Option<String>,
     /// Why it is not correct, where the grader says.
     pub reason: Option<String>,
-    /// Whether the last round was cut off by the token limit or the model's context.
+    /// True where the answer was cut off by the token limit or the model's context.
     pub truncated: bool,
     /// Tokens drawn, in all rounds together.
     pub tokens: u64,
     /// Rounds of generation.
     pub rounds: u32,
-    /// What was said before the response, where a method has several turns.
+    /// Turns before the response, where a method has several turns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<String>,
     /// The response, forced words included.
@@ -49,7 +49,7 @@ impl AnswerRecord {
             verdict: grading.verdict,
             extracted: grading.extracted,
             reason: grading.reason,
-            truncated: conversation.crowded || !said.last().is_some_and(|round| round.ended),
+            truncated: conversation.out_of_room || !method.is_whole(said),
             tokens: said.iter().map(|round| round.tokens as u64).sum(),
             rounds: said.len() as u32,
             earlier: before.iter().map(|round| round.text.clone()).collect(),
@@ -57,13 +57,14 @@ impl AnswerRecord {
         }
     }
 
-    /// Whether the answer is right.
+    /// Returns true where the answer is right: it ended by itself, and its final answer is correct. Accuracy counts this, and the
+    /// reward of training.
     pub fn is_right(&self) -> bool {
-        self.verdict == Verdict::Correct
+        !self.truncated && self.verdict == Verdict::Correct
     }
 }
 
-/// How long a piece of work took: one line of `timings.jsonl`, which two equal evaluations do not share.
+/// Duration of a portion of answers: one line of `timings.jsonl`, which two equal evaluations do not share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// The benchmark.

@@ -8,6 +8,21 @@ pub fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { f64::NAN } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
+/// Share of the items for which something holds; NaN of nothing.
+pub fn share<T>(items: &[T], holds: impl Fn(&T) -> bool) -> f64 {
+    mean(&items.iter().map(|item| if holds(item) { 1.0 } else { 0.0 }).collect::<Vec<_>>())
+}
+
+/// Standard deviation with n - 1; NaN for fewer than two values.
+pub fn standard_deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return f64::NAN;
+    }
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len() - 1) as f64).sqrt()
+}
+
 /// Standard error of the mean: the standard deviation (n - 1) over the root of n; NaN for fewer than two values.
 pub fn standard_error(values: &[f64]) -> f64 {
     if values.len() < 2 {

@@ -1,4 +1,4 @@
-//! What the answers to a benchmark by a method come to.
+//! Summary of the answers to a benchmark by a method.
 
 use serde::{Deserialize, Serialize};
 use thinktune_tasks::Verdict;
@@ -6,8 +6,8 @@ use thinktune_tasks::grading::{AnswerKind, compare};
 
 use crate::methods::Method;
 use crate::record::AnswerRecord;
-use crate::run::{EvalSettings, Exam};
-use crate::statistics::{bootstrap_interval, mean, pass_at, standard_error};
+use crate::run::{BenchmarkSet, EvalSettings};
+use crate::statistics::{bootstrap_interval, mean, pass_at, share, standard_error};
 
 /// The numbers of one line of the table. Shares are of all answers; what cannot be computed is NaN, in JSON `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,8 @@ pub struct Summary {
     pub questions: usize,
     /// Samples of each (k).
     pub samples: usize,
-    /// Share of right answers; avg@k where there are several samples.
+    /// Share of right answers, which ended by themselves with a correct final answer; avg@k where there are several
+    /// samples.
     #[serde(deserialize_with = "null_is_nan")]
     pub accuracy: f64,
     /// Standard error of the accuracy over repeats: sample i of every question is repeat i. NaN for a single one.
@@ -76,7 +77,7 @@ fn null_is_nan<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Err
 impl Summary {
     /// Sums up all answers, which stand question by question.
     pub fn of(
-        exam: &Exam,
+        set: &BenchmarkSet,
         method: &dyn Method,
         settings: &EvalSettings,
         answers: &[AnswerRecord],
@@ -89,12 +90,12 @@ impl Summary {
             (0..samples).map(|sample| repeat_accuracy(answers, sample, samples)).collect();
         let [interval_low, interval_high] = bootstrap_interval(&accuracies, settings.seed);
         let verdict = |verdict: Verdict| share(answers, |answer| answer.verdict == verdict);
-        let majorities = exam.questions.iter().zip(&of_questions);
+        let majorities = set.questions.iter().zip(&of_questions);
         let majorities: Vec<f64> =
             majorities.map(|(question, answers)| number(majority_is_right(answers, question.kind))).collect();
         Self {
-            benchmark: exam.benchmark.name.into(),
-            benchmark_title: exam.benchmark.title.into(),
+            benchmark: set.benchmark.name.into(),
+            benchmark_title: set.benchmark.title.into(),
             method: method.name().into(),
             method_title: method.title().into(),
             questions: of_questions.len(),
@@ -114,7 +115,7 @@ impl Summary {
     }
 }
 
-/// Share of right answers.
+/// Share of right answers: [`AnswerRecord::is_right`].
 pub(crate) fn accuracy(answers: &[AnswerRecord]) -> f64 {
     share(answers, AnswerRecord::is_right)
 }
@@ -137,11 +138,11 @@ fn passes(of_questions: &[&[AnswerRecord]], samples: usize) -> Vec<PassAt> {
     powers.chain([samples]).map(|k| PassAt { k, share: share(k) }).collect()
 }
 
-/// Answers that say the same are one; those that could not be read do not vote.
+/// Answers that say the same are one; those that could not be read or were cut off do not vote.
 fn majority_is_right(answers: &[AnswerRecord], kind: AnswerKind) -> bool {
     let mut groups: Vec<(&AnswerRecord, &str, usize)> = Vec::new();
     for answer in answers {
-        let Some(extracted) = answer.extracted.as_deref() else { continue };
+        let Some(extracted) = answer.extracted.as_deref().filter(|_| !answer.truncated) else { continue };
         let same =
             |said: &str| said == extracted || compare(kind, said, extracted).verdict == Verdict::Correct;
         match groups.iter_mut().find(|(_, said, _)| same(said)) {
@@ -151,10 +152,6 @@ fn majority_is_right(answers: &[AnswerRecord], kind: AnswerKind) -> bool {
     }
     let most = groups.iter().map(|group| group.2).max();
     groups.iter().find(|group| Some(group.2) == most).is_some_and(|group| group.0.is_right())
-}
-
-fn share<T>(items: &[T], holds: impl Fn(&T) -> bool) -> f64 {
-    mean(&items.iter().map(|item| number(holds(item))).collect::<Vec<_>>())
 }
 
 fn number(holds: bool) -> f64 {

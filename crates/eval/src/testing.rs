@@ -1,4 +1,4 @@
-//! Doubles for tests: a language of ASCII characters, and a model that answers as a function says.
+//! Doubles for tests: a tokenizer of ASCII characters, and a model that answers as a function says.
 
 use thinktune_policy::{
     Completion, Finish, Generate, GenerateProgress, Message, ModelError, Prompt, SampleKey, Sampling,
@@ -8,8 +8,8 @@ use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 use thinktune_tasks::grading::AnswerKind;
 
-use crate::methods::Asked;
-use crate::{EvalSettings, Exam};
+use crate::methods::QuestionPrompt;
+use crate::{BenchmarkSet, EvalSettings};
 
 /// Ends a turn.
 pub const END: u32 = 1;
@@ -17,7 +17,7 @@ pub const END: u32 = 1;
 /// One token per ASCII character.
 #[derive(Debug, Clone, Copy)]
 pub struct Chars {
-    /// Whether conversations go through a template: `<user>...<end><assistant>`.
+    /// True where conversations go through a template: `<user>...<end><assistant>`.
     pub template: bool,
 }
 
@@ -60,9 +60,9 @@ impl Tokenizer for Chars {
 
 /// Answers prompts as told; what the function returns ends by itself unless it is too long.
 pub struct Actor<F> {
-    /// What it says to a prompt.
+    /// Its answer to a prompt.
     pub says: F,
-    /// What it was asked, in order.
+    /// Keys and prompts it was asked, in order.
     pub asked: Vec<(SampleKey, String)>,
     /// Calls of `generate` after which it dies.
     pub dies_after: usize,
@@ -87,9 +87,9 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
         if self.calls > self.dies_after {
             return Err(ModelError::BadInput("killed".into()));
         }
-        let language = Chars { template: true };
+        let tokenizer = Chars { template: true };
         let complete = |prompt: &Prompt, key: SampleKey| {
-            let mut tokens = language.answer_ids(&(self.says)(key, &language.decode(&prompt.tokens)));
+            let mut tokens = tokenizer.answer_ids(&(self.says)(key, &tokenizer.decode(&prompt.tokens)));
             let finish = if tokens.len() > sampling.max_tokens { Finish::Length } else { Finish::Stop };
             tokens.truncate(sampling.max_tokens);
             Completion { logprobs: vec![-1.0; tokens.len()], tokens, finish }
@@ -98,7 +98,7 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
             prompts.iter().map(|prompt| prompt.keys.iter().map(|&key| complete(prompt, key)).collect());
         let completions = completions.collect();
         for prompt in prompts {
-            let text = language.decode(&prompt.tokens);
+            let text = tokenizer.decode(&prompt.tokens);
             self.asked.extend(prompt.keys.iter().map(|&key| (key, text.clone())));
         }
         Ok(completions)
@@ -106,12 +106,18 @@ impl<F: Fn(SampleKey, &str) -> String> Generate for Actor<F> {
 }
 
 /// A question with room for everything.
-pub fn asked(prompt: &str) -> Asked {
-    Asked { prompt: prompt.into(), answer_tokens: 100, budget_tokens: 60, room_tokens: 10_000 }
+pub fn asked(prompt: &str) -> QuestionPrompt {
+    QuestionPrompt {
+        system: None,
+        prompt: prompt.into(),
+        answer_tokens: 100,
+        budget_tokens: 60,
+        room_tokens: 10_000,
+    }
 }
 
 /// `i+i?` for i below `count`.
-pub fn exam(count: u32) -> Exam {
+pub fn sums(count: u32) -> Vec<Question> {
     let question = |i: u32| Question {
         index: i,
         text: format!("{i}+{i}?"),
@@ -119,9 +125,17 @@ pub fn exam(count: u32) -> Exam {
         solution: None,
         kind: AnswerKind::Boxed,
     };
-    let benchmark: &'static Benchmark = benchmarks::by_name("word-problems").unwrap();
-    Exam { benchmark, questions: (0..count).map(question).collect() }
+    (0..count).map(question).collect()
 }
+
+/// Sums as a benchmark.
+pub fn benchmark_set(count: u32) -> BenchmarkSet {
+    let benchmark: &'static Benchmark = benchmarks::by_name("word-problems").unwrap();
+    BenchmarkSet { benchmark, questions: sums(count) }
+}
+
+/// Tokens the model holds.
+pub const CONTEXT: usize = 10_000;
 
 pub fn settings(samples: u32) -> EvalSettings {
     EvalSettings {
@@ -130,7 +144,6 @@ pub fn settings(samples: u32) -> EvalSettings {
         seed: 3,
         answer_tokens: Some(100),
         budget_tokens: Some(60),
-        context: 10_000,
         portion: 4,
     }
 }

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use thinktune_policy::ModelError;
+use thinktune_policy::{ModelError, TeacherError};
 use thinktune_runlog::RunError;
 
 use crate::settings::SettingError;
+
+/// An error of an evaluation, which the method cannot know by name.
+pub type EvaluateError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of the method crate.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +22,7 @@ pub enum MethodError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A line of a data file that is not an example.
@@ -29,7 +32,7 @@ pub enum MethodError {
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What was found and what was expected.
+        /// The text found and the text expected.
         message: String,
     },
     /// Data that cannot be trained on.
@@ -40,7 +43,7 @@ pub enum MethodError {
     BadPrompts {
         /// Its name or file.
         name: String,
-        /// What was found and what was expected.
+        /// The text found and the text expected.
         message: String,
     },
     /// A loss that is NaN or infinite; the weights are those of the last update before it.
@@ -75,7 +78,7 @@ pub enum MethodError {
         "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \
          (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.max_unguided_steps"
     )]
-    Starved {
+    NoGuidance {
         /// The training step.
         step: u32,
         /// Steps in a row without guidance.
@@ -86,6 +89,17 @@ pub enum MethodError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The teacher failed.
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
+    /// The evaluation on held-out sets failed.
+    #[error("the evaluation after step {step} failed")]
+    Evaluation {
+        /// The training step.
+        step: u32,
+        /// The evaluation's error.
+        source: EvaluateError,
+    },
     /// The run folder could not be written.
     #[error(transparent)]
     Run(#[from] RunError),

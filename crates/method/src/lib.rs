@@ -10,8 +10,9 @@
 //! 4. [`train`]: ordinary responses by the clipped ratio, guided ones by the advantage-aware weight
 //!    w_aas = p / (sg(p) + c(A)); one optimizer update per mini-batch of questions.
 //!
-//! [`step`] is these four calls; [`run`] repeats them, logs, writes checkpoints and resumes. GRPO is the same step
-//! with gamma 0. [`sft`] trains on given answers, [`evaluate`] grades a model's own.
+//! [`step`](mod@step) is these four calls. [`rl`] is the run made of such steps; GRPO is the same run with gamma 0.
+//! [`sft`] trains on given answers. Both are a [`run::Run`], which [`run::drive`] repeats, logs, evaluates, checkpoints
+//! and resumes.
 //!
 //! # Where this departs from the paper, and why
 //! 1. *A_min and A_max are constants* (-4 and 4), as in the released code: the paper leaves them open, and extremes
@@ -43,17 +44,15 @@ pub mod rollout;
 
 pub mod run;
 
+pub mod rl;
+
 pub mod record;
 
 pub mod sft;
 
-pub mod evaluate;
-
 pub mod settings;
 
-pub mod language;
-
-pub mod observer;
+pub mod progress;
 
 pub mod error;
 

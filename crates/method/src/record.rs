@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use thinktune_runlog::PhaseTokens;
 use thinktune_runlog::event::{GuidanceRecord, RolloutRecord, StepMetrics, author_runs};
 use thinktune_tasks::{Verdict, reflects};
 
 use crate::act::questions::Questions;
 use crate::help::feedback::Opinion;
-use crate::observer::PhaseTokens;
 use crate::reward::phrase::says_once;
 use crate::rollout::{Asked, Help, Scored};
 use crate::settings::RlSettings;
@@ -77,22 +77,22 @@ fn describe_help(metrics: &mut StepMetrics, step: &Step, rows: &[&Scored]) {
 }
 
 fn describe_training(metrics: &mut StepMetrics, step: &Step, settings: &RlSettings, updates_before: u64) {
-    let tally = &step.train;
+    let stats = &step.train;
     let per = |sum: f64, count: usize| if count == 0 { f64::NAN } else { sum / count as f64 };
-    metrics.loss = per(tally.loss, tally.updates);
-    metrics.clip_fraction = per(tally.clipped_tokens as f64, tally.ratio_tokens);
-    metrics.entropy = per(tally.entropy, tally.tokens);
-    metrics.kl = if settings.loss.beta > 0.0 { per(tally.kl, tally.tokens) } else { f64::NAN };
-    metrics.grad_norm = per(tally.grad_norm, tally.updates);
-    metrics.lr = tally.lr;
-    metrics.updates = tally.updates as u64;
-    metrics.updates_total = tally.updates_total.unwrap_or(updates_before);
-    metrics.trained_tokens = tally.tokens as u64;
-    metrics.guided_tokens = tally.shaped_tokens as u64;
-    metrics.teacher_tokens = tally.teacher_tokens as u64;
-    metrics.masked_tokens = tally.masked_tokens as u64;
-    metrics.w_aas_mean = per(tally.w_aas, tally.shaped_tokens);
-    metrics.skipped_groups = tally.skipped_groups as u64;
+    metrics.loss = per(stats.loss, stats.updates);
+    metrics.clip_fraction = per(stats.clipped_tokens as f64, stats.ratio_tokens);
+    metrics.entropy = per(stats.entropy, stats.tokens);
+    metrics.kl = if settings.loss.beta > 0.0 { per(stats.kl, stats.tokens) } else { f64::NAN };
+    metrics.grad_norm = per(stats.grad_norm, stats.updates);
+    metrics.lr = stats.lr;
+    metrics.updates = stats.updates as u64;
+    metrics.updates_total = stats.updates_total.unwrap_or(updates_before);
+    metrics.trained_tokens = stats.tokens as u64;
+    metrics.guided_tokens = stats.shaped_tokens as u64;
+    metrics.teacher_tokens = stats.teacher_tokens as u64;
+    metrics.masked_tokens = stats.masked_tokens as u64;
+    metrics.w_aas_mean = per(stats.w_aas, stats.shaped_tokens);
+    metrics.skipped_groups = stats.skipped_groups as u64;
 }
 
 /// Feedback not used, by reason.
@@ -106,7 +106,7 @@ pub fn rejections<'a>(rows: impl IntoIterator<Item = &'a Scored>) -> BTreeMap<St
     counts
 }
 
-/// Tokens each phase worked on.
+/// Tokens each phase worked on, the evaluation aside.
 pub fn phase_tokens(step: &Step) -> PhaseTokens {
     let rows = step.groups.iter().flat_map(|group| &group.rows);
     PhaseTokens {

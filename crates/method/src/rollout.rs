@@ -67,7 +67,7 @@ pub fn ended(tokens: &[u32], stop: &[u32]) -> bool {
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// Who wrote it.
+    /// Its author.
     pub author: Author,
     /// log pi_old: as recorded while sampling, or for the teacher's tokens under the student before
     /// the step's updates, where that was asked for.
@@ -77,29 +77,29 @@ pub struct Token {
 /// A response after the teacher's round, whether or not it was guided.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guided {
-    /// What the student had sampled.
+    /// The student's own sample.
     pub attempt: Attempt,
     /// The trajectory: the attempt, or the attempt with the guidance spliced in.
     pub tokens: Vec<Token>,
-    /// What became of the teacher's help.
+    /// Fate of the teacher's help.
     pub help: Help,
 }
 
-/// What became of the teacher's help for one attempt.
+/// Fate of the teacher's help for one attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Help {
     /// The teacher was not asked.
     NotChosen,
     /// The teacher was asked and its reply could not be used.
     Rejected {
-        /// What it replied, empty where it could not even be asked.
+        /// The teacher's reply; empty where it could not be asked.
         reply: String,
         /// Why it was not used.
         reason: Rejection,
     },
     /// The feedback was spliced in.
     Given {
-        /// What it replied.
+        /// The teacher's reply.
         reply: String,
         /// The parsed reply.
         feedback: Feedback,
@@ -114,7 +114,7 @@ impl Guided {
         Self { tokens: tokens.map(token).collect(), attempt, help }
     }
 
-    /// Whether the teacher's feedback is part of the trajectory.
+    /// Returns true where the teacher's feedback is part of the trajectory.
     pub fn is_guided(&self) -> bool {
         matches!(self.help, Help::Given { .. })
     }
@@ -132,11 +132,11 @@ pub struct Scored {
     pub guided: Guided,
     /// Its text.
     pub text: String,
-    /// How it came out.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// How the attempt would have come out without guidance.
+    /// The outcome of the attempt without guidance.
     pub attempt_outcome: Outcome,
-    /// Whether the attempt's text up to its first reflection, if any, has a correct final answer.
+    /// True where the attempt's text up to its first reflection, if any, has a correct final answer.
     pub first_attempt_right: bool,
     /// r.
     pub reward: f64,
@@ -145,12 +145,12 @@ pub struct Scored {
 }
 
 impl Group<Scored> {
-    /// Whether all rewards are equal.
+    /// Returns true where all rewards are equal.
     pub fn has_equal_rewards(&self) -> bool {
         self.rows.windows(2).all(|pair| pair[0].reward == pair[1].reward)
     }
 
-    /// Whether all advantages are 0, so that nothing is learnt from the group.
+    /// Returns true where all advantages are 0, so that nothing is learnt from the group.
     pub fn is_flat(&self) -> bool {
         self.rows.iter().all(|row| row.advantage == 0.0)
     }

@@ -10,18 +10,13 @@ use std::sync::Arc;
 
 use common::{Case, FAMILIES, LossCase, Reference, assert_close, gradient_distance, key, model_dir, tensors};
 use thinktune_method::help::feedback::{Feedback, Opinion};
-use thinktune_method::language::Tokenizer;
-use thinktune_method::observer::Silent;
+use thinktune_method::progress::Silent;
 use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Token};
 use thinktune_method::settings::*;
-use thinktune_method::step::Classroom;
-use thinktune_method::train::{tally::Tally, train};
+use thinktune_method::train::{stats::TrainStats, train};
 use thinktune_model::{Device, LocalModel, Precision};
-use thinktune_policy::{
-    AdamW, Completion, Finish, Generate, GenerateProgress, Message, ModelError, Policy, Prompt, Sampling,
-    Score, TokenBatch, TokenScores, Train, UpdateReport,
-};
+use thinktune_policy::{AdamW, Finish, ModelError, Score, TokenBatch, TokenScores, Train, UpdateReport};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::{AnswerKind, Question};
 
@@ -32,22 +27,22 @@ fn losses_and_their_derivatives_agree() {
         for (name, case) in &reference.cases {
             let mut student = Scripted::new(&reference, &case.logprobs);
             let settings = settings(&reference, &case.settings, 1.0);
-            let tally = train_on(&reference, case, &case.settings, &settings, &mut student);
-            let error = (tally.loss - case.loss).abs();
+            let stats = train_on(&reference, case, &case.settings, &settings, &mut student);
+            let error = (stats.loss - case.loss).abs();
             println!("measured {family} {name} loss: {error:.2e} (tolerance 1e-6)");
-            assert!(error < 1e-6, "{family} {name}: loss {}, PyTorch {}", tally.loss, case.loss);
+            assert!(error < 1e-6, "{family} {name}: loss {}, PyTorch {}", stats.loss, case.loss);
             let what = format!("{family} {name} derivatives by log-prob");
             assert_close(&what, &student.derivatives, &case.d_logprobs, 1e-6);
 
             let count = |branch: &str| case.taken[branch];
-            assert_eq!(tally.clipped_tokens, count("clipped"), "{family} {name}");
-            assert_eq!(tally.ratio_tokens, count("clipped") + count("ratio"), "{family} {name}");
+            assert_eq!(stats.clipped_tokens, count("clipped"), "{family} {name}");
+            assert_eq!(stats.ratio_tokens, count("clipped") + count("ratio"), "{family} {name}");
             assert_eq!(
-                tally.shaped_tokens,
+                stats.shaped_tokens,
                 count("aas") + count("below") + count("above"),
                 "{family} {name}"
             );
-            assert_eq!(tally.masked_tokens, count("masked"), "{family} {name}");
+            assert_eq!(stats.masked_tokens, count("masked"), "{family} {name}");
             let guards = name == "grpo" || ["below", "above", "masked", "aas"].iter().all(|b| count(b) > 0);
             assert!(guards, "{family} {name}: the case should take every branch: {:?}", case.taken);
         }
@@ -71,11 +66,11 @@ fn every_setting_of_the_objective_agrees() {
                 other => panic!("unknown setting {other}"),
             }
             let mut student = Scripted::new(&reference, &case.logprobs);
-            let tally = train_on(&reference, case, &case.settings, &settings, &mut student);
+            let stats = train_on(&reference, case, &case.settings, &settings, &mut student);
             assert!(
-                (tally.loss - variant.loss).abs() < 1e-6,
+                (stats.loss - variant.loss).abs() < 1e-6,
                 "{family} {name}: {} {}",
-                tally.loss,
+                stats.loss,
                 variant.loss
             );
             let what = format!("{family} {name} derivatives by log-prob");
@@ -119,9 +114,9 @@ fn ten_updates_on_guided_trajectories_agree() {
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         let settings = settings(&reference, &run.settings, run.lr);
         for _ in 0..run.run.losses.len() {
-            let tally = train_on(&reference, case, &run.settings, &settings, &mut student);
-            losses.push(tally.loss as f32);
-            norms.push(tally.grad_norm as f32);
+            let stats = train_on(&reference, case, &run.settings, &settings, &mut student);
+            losses.push(stats.loss as f32);
+            norms.push(stats.grad_norm as f32);
         }
         let want: Vec<f32> = run.run.losses.iter().map(|l| *l as f32).collect();
         assert_close(&format!("{family} losses of ten updates"), &losses, &want, 1e-4);
@@ -137,12 +132,11 @@ fn train_on(
     case: &Case,
     rows: &LossCase,
     settings: &RlSettings,
-    student: &mut dyn Policy,
-) -> Tally {
+    student: &mut dyn Train,
+) -> TrainStats {
     let groups = groups(reference, case, rows);
     let mut frozen = Scripted::new(reference, &case.ref_logprobs);
-    let mut room = Classroom { student, language: &NoText, teacher: None, reference: Some(&mut frozen) };
-    train(&mut room, &groups, 1, settings, &mut Silent).expect("train")
+    train(student, Some(&mut frozen), &groups, 1, settings, &mut Silent).expect("train")
 }
 
 fn groups(reference: &Reference, case: &Case, loss: &LossCase) -> Vec<Group<Scored>> {
@@ -352,48 +346,5 @@ impl Train for Watched {
 
     fn load_state(&mut self, dir: &Path) -> Result<(), ModelError> {
         self.model.load_state(dir)
-    }
-}
-
-macro_rules! no_sampling {
-    ($($name:ty),*) => {$(
-        impl Generate for $name {
-            fn generate(
-                &mut self,
-                _: &[Prompt],
-                _: &Sampling,
-                _: &mut dyn FnMut(GenerateProgress),
-            ) -> Result<Vec<Vec<Completion>>, ModelError> {
-                unreachable!("training samples nothing")
-            }
-        }
-    )*};
-}
-no_sampling!(Scripted, Watched);
-
-/// Training needs no text.
-struct NoText;
-
-impl Tokenizer for NoText {
-    fn prompt_ids(&self, _: &[Message]) -> Result<Vec<u32>, ModelError> {
-        unreachable!()
-    }
-    fn answer_ids(&self, _: &str) -> Vec<u32> {
-        unreachable!()
-    }
-    fn document_ids(&self, _: &str) -> Vec<u32> {
-        unreachable!()
-    }
-    fn encode(&self, _: &str) -> Vec<u32> {
-        unreachable!()
-    }
-    fn decode(&self, _: &[u32]) -> String {
-        unreachable!()
-    }
-    fn decode_raw(&self, _: &[u32]) -> String {
-        unreachable!()
-    }
-    fn stop(&self) -> &[u32] {
-        &[]
     }
 }

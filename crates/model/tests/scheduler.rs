@@ -16,7 +16,7 @@ use thinktune_policy::{
 
 /// What a request was told, sample by sample.
 #[derive(Default)]
-struct Told {
+struct Samples {
     prompt: Option<Vec<Alternatives>>,
     samples: BTreeMap<usize, Sample>,
 }
@@ -29,16 +29,16 @@ struct Sample {
     finish: Option<Finish>,
 }
 
-impl Told {
-    fn hear(&mut self, event: BatchEvent) {
+impl Samples {
+    fn on_event(&mut self, event: BatchEvent) {
         match event {
             BatchEvent::Prompt(scores) => self.prompt = Some(scores),
             BatchEvent::Token { sample, drawn } => {
-                let heard = self.samples.entry(sample).or_default();
-                assert!(heard.finish.is_none(), "a token after the end");
-                heard.tokens.push(drawn.token);
-                heard.logprobs.push(drawn.logprob);
-                heard.alternatives.push(drawn.alternatives);
+                let received = self.samples.entry(sample).or_default();
+                assert!(received.finish.is_none(), "a token after the end");
+                received.tokens.push(drawn.token);
+                received.logprobs.push(drawn.logprob);
+                received.alternatives.push(drawn.alternatives);
             }
             BatchEvent::End { sample, how } => {
                 self.samples.entry(sample).or_default().finish = Some(how.unwrap())
@@ -55,15 +55,15 @@ impl Told {
     }
 }
 
-type Heard = BTreeMap<Ticket, Told>;
+type Received = BTreeMap<Ticket, Samples>;
 
-fn step(scheduler: &mut dyn Batcher, heard: &mut Heard) {
-    scheduler.step(&mut |ticket, event| heard.entry(ticket).or_default().hear(event));
+fn step(scheduler: &mut dyn Batcher, received: &mut Received) {
+    scheduler.step(&mut |ticket, event| received.entry(ticket).or_default().on_event(event));
 }
 
-fn finish(scheduler: &mut dyn Batcher, heard: &mut Heard) {
+fn finish(scheduler: &mut dyn Batcher, received: &mut Received) {
     while !scheduler.is_idle() {
-        step(scheduler, heard);
+        step(scheduler, received);
     }
 }
 
@@ -107,14 +107,14 @@ fn requests_that_join_while_others_run_equal_those_alone() {
         for count in [1, 3] {
             let frozen = model.frozen().expect("frozen");
             let found = threads(count, || {
-                let (mut scheduler, mut heard, mut tickets) =
-                    (frozen.into_batcher(), Heard::new(), Vec::new());
+                let (mut scheduler, mut received, mut tickets) =
+                    (frozen.into_batcher(), Received::new(), Vec::new());
                 for (index, request) in requests.iter().enumerate() {
                     tickets.push(scheduler.submit(request.clone()).unwrap());
-                    (0..index % 4).for_each(|_| step(&mut *scheduler, &mut heard));
+                    (0..index % 4).for_each(|_| step(&mut *scheduler, &mut received));
                 }
-                finish(&mut *scheduler, &mut heard);
-                tickets.iter().map(|ticket| heard[ticket].completions()).collect::<Vec<_>>()
+                finish(&mut *scheduler, &mut received);
+                tickets.iter().map(|ticket| received[ticket].completions()).collect::<Vec<_>>()
             });
             assert!(found == expected, "{name}, {count} threads");
         }
@@ -126,12 +126,12 @@ fn neighbours_that_leave_change_nothing() {
     let mut model = load("wide");
     let requests = requests(&model);
     let expected: Vec<_> = requests.iter().map(|request| alone(&mut model, request)).collect();
-    let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
+    let (mut scheduler, mut received) = (model.frozen().expect("frozen").into_batcher(), Received::new());
     let tickets: Vec<Ticket> =
         requests.iter().map(|request| scheduler.submit(request.clone()).unwrap()).collect();
     scheduler.cancel(tickets[9]);
     for (index, ticket) in tickets.iter().enumerate() {
-        step(&mut *scheduler, &mut heard);
+        step(&mut *scheduler, &mut received);
         if index % 3 == 0 {
             scheduler.cancel(*ticket);
         }
@@ -139,15 +139,15 @@ fn neighbours_that_leave_change_nothing() {
     let running = scheduler.running();
     scheduler.cancel_sample(tickets[4], 1);
     assert!(scheduler.running() < running, "its place is free at once");
-    finish(&mut *scheduler, &mut heard);
+    finish(&mut *scheduler, &mut received);
     assert_eq!(scheduler.running(), 0);
     for index in [1, 2, 5, 7, 8] {
-        assert_eq!(heard[&tickets[index]].completions(), expected[index], "{index}");
+        assert_eq!(received[&tickets[index]].completions(), expected[index], "{index}");
     }
-    let heard = &heard[&tickets[4]];
-    assert!(heard.samples[&1].finish.is_none(), "no end is told of what was cancelled");
+    let received = &received[&tickets[4]];
+    assert!(received.samples[&1].finish.is_none(), "no end is told of what was cancelled");
     for sample in [0, 2] {
-        assert_eq!(heard.samples[&sample].tokens, expected[4][sample].tokens);
+        assert_eq!(received.samples[&sample].tokens, expected[4][sample].tokens);
     }
 }
 
@@ -157,15 +157,15 @@ fn a_prompt_that_begins_like_an_earlier_one_gives_the_same_bits() {
     let vocab = model.spec().vocab_size as u32;
     let long: Vec<u32> = (0..330).map(|i| (i * i * 7 + 3) % vocab).collect();
     let lengths = [300, 330, 299, 17, 330, 150];
-    let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
+    let (mut scheduler, mut received) = (model.frozen().expect("frozen").into_batcher(), Received::new());
     for (index, length) in lengths.into_iter().enumerate() {
         let mut tokens = long[..length].to_vec();
         tokens[length - 1] = index as u32;
         let prompt = Prompt { tokens: tokens.into(), keys: vec![key(index as u32, 0), key(index as u32, 1)] };
         let request = request(&prompt, index);
         let ticket = scheduler.submit(request.clone()).unwrap();
-        finish(&mut *scheduler, &mut heard);
-        assert_eq!(heard[&ticket].completions(), alone(&mut model, &request), "{length}");
+        finish(&mut *scheduler, &mut received);
+        assert_eq!(received[&ticket].completions(), alone(&mut model, &request), "{length}");
     }
 }
 
@@ -173,7 +173,7 @@ fn a_prompt_that_begins_like_an_earlier_one_gives_the_same_bits() {
 fn scores_of_a_prompt_equal_those_of_score() {
     for name in ["llama", "wide bf16", LARGE] {
         let mut model = load(name);
-        let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
+        let (mut scheduler, mut received) = (model.frozen().expect("frozen").into_batcher(), Received::new());
         for prompt in prompts(&model, 1) {
             for max_tokens in [0, 2] {
                 let sampling = Sampling::plain(1, max_tokens, vec![]);
@@ -181,8 +181,8 @@ fn scores_of_a_prompt_equal_those_of_score() {
                 let request =
                     BatchRequest { prompt: tokens, keys, sampling, top: Some(4), score_prompt: true };
                 let ticket = scheduler.submit(request).unwrap();
-                finish(&mut *scheduler, &mut heard);
-                let told = &heard[&ticket];
+                finish(&mut *scheduler, &mut received);
+                let told = &received[&ticket];
                 let scores = told.prompt.as_ref().expect("scores");
                 let mut batch = TokenBatch::new(1.0);
                 batch.push(&prompt.tokens, 1..prompt.tokens.len());
@@ -215,14 +215,14 @@ fn alternatives_are_the_models_own_whatever_the_temperature() {
     let mut told = Vec::new();
     for temperature in [1.0, 0.3] {
         let mut model = load("wide");
-        let (mut scheduler, mut heard) = (model.frozen().expect("frozen").into_batcher(), Heard::new());
+        let (mut scheduler, mut received) = (model.frozen().expect("frozen").into_batcher(), Received::new());
         let prompt = &prompts(&model, 1)[1];
         let mut request = request(prompt, 0);
         request.sampling.temperature = temperature;
         request.sampling.max_tokens = 1;
         let ticket = scheduler.submit(request).unwrap();
-        finish(&mut *scheduler, &mut heard);
-        let Sample { logprobs, alternatives, .. } = &heard[&ticket].samples[&0];
+        finish(&mut *scheduler, &mut received);
+        let Sample { logprobs, alternatives, .. } = &received[&ticket].samples[&0];
         let alternatives = alternatives[0].clone().expect("asked for");
         assert_eq!(logprobs[0] == alternatives.logprob, temperature == 1.0);
         told.push(alternatives.top);
@@ -250,7 +250,7 @@ fn requests_that_cannot_be_run_are_refused_and_the_others_go_on() {
     let mut whole = good.clone();
     (whole.prompt, whole.score_prompt, whole.sampling.max_tokens) = (vec![1; context].into(), true, 0);
     scheduler.submit(whole).expect("a prompt that fills the context can be scored");
-    let (ticket, mut heard) = (scheduler.submit(good.clone()).unwrap(), Heard::new());
-    finish(&mut *scheduler, &mut heard);
-    assert_eq!(heard[&ticket].completions(), alone(&mut model, &good));
+    let (ticket, mut received) = (scheduler.submit(good.clone()).unwrap(), Received::new());
+    finish(&mut *scheduler, &mut received);
+    assert_eq!(received[&ticket].completions(), alone(&mut model, &good));
 }

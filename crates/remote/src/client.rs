@@ -4,11 +4,10 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
-use thinktune_method::help::teacher::{NoReply, Reply};
 use thinktune_policy::rng::SampleRng;
-use thinktune_policy::{SampleKey, Stream};
+use thinktune_policy::{NoReply, SampleKey, Stream, TeacherReply, TeacherSampling};
 
-use crate::request::{Drawing, endpoint, read_answer, says_too_long};
+use crate::request::{endpoint, read_answer, says_too_long};
 use crate::settings::RemoteSettings;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,7 +24,7 @@ pub(crate) struct Client {
     url: String,
     key: Option<String>,
     retries: u32,
-    drawing: Drawing,
+    sampling: TeacherSampling,
 }
 
 /// Why an attempt gave nothing, and whether another may give more.
@@ -36,7 +35,7 @@ struct Failure {
 }
 
 impl Client {
-    pub(crate) fn new(settings: &RemoteSettings, key: Option<String>, drawing: Drawing) -> Self {
+    pub(crate) fn new(settings: &RemoteSettings, key: Option<String>, sampling: TeacherSampling) -> Self {
         let timeout = Duration::from_secs(settings.timeout_seconds);
         // a redirect could carry the key elsewhere
         let agent = ureq::AgentBuilder::new()
@@ -46,12 +45,12 @@ impl Client {
             .max_idle_connections_per_host(settings.concurrency)
             .build();
         let url = format!("{}/{}", settings.url.trim_end_matches('/'), endpoint(settings.api));
-        Self { agent, url, key, retries: settings.retries, drawing }
+        Self { agent, url, key, retries: settings.retries, sampling }
     }
 
     /// The reply to a request, or why there is none after all retries. `key` keys the jitter of the waits.
-    pub(crate) fn ask(&self, body: &Value, key: SampleKey) -> Reply {
-        let jitter = SampleRng::new(self.drawing.seed, SampleKey { stream: Stream::Jitter, ..key });
+    pub(crate) fn ask(&self, body: &Value, key: SampleKey) -> TeacherReply {
+        let jitter = SampleRng::new(self.sampling.seed, SampleKey { stream: Stream::Jitter, ..key });
         let text = body.to_string();
         let mut attempt = 0;
         loop {
@@ -60,7 +59,7 @@ impl Client {
                 Err(failure) => failure,
             };
             let Some(wait) = failure.again.filter(|_| attempt < self.retries) else {
-                return Reply::Missing(failure.why);
+                return TeacherReply::Missing(failure.why);
             };
             let grown = FIRST_WAIT * f64::from(attempt).exp2() * (0.5 + 0.5 * jitter.uniform(attempt));
             std::thread::sleep(Duration::from_secs_f64(grown.max(wait).min(LONGEST_WAIT)));
@@ -68,7 +67,7 @@ impl Client {
         }
     }
 
-    fn attempt(&self, body: &str) -> Result<Reply, Failure> {
+    fn attempt(&self, body: &str) -> Result<TeacherReply, Failure> {
         let mut request = self.agent.post(&self.url).set("Content-Type", "application/json");
         if let Some(key) = &self.key {
             request = request.set("Authorization", &format!("Bearer {key}"));
@@ -80,15 +79,15 @@ impl Client {
         }
     }
 
-    fn read(&self, response: ureq::Response) -> Result<Reply, Failure> {
+    fn read(&self, response: ureq::Response) -> Result<TeacherReply, Failure> {
         let bytes = self.bytes(response)?;
         let bad = |why| Failure { why, again: Some(0.0) };
         let answer: Value = serde_json::from_slice(&bytes).map_err(|_| bad(NoReply::BadAnswer))?;
-        read_answer(&answer, &self.drawing).map_err(bad)
+        read_answer(&answer, &self.sampling).map_err(bad)
     }
 
     fn bytes(&self, response: ureq::Response) -> Result<Vec<u8>, Failure> {
-        let most = LARGEST_ANSWER + LARGEST_TOKEN * self.drawing.max_tokens as u64;
+        let most = LARGEST_ANSWER + LARGEST_TOKEN * self.sampling.max_tokens as u64;
         let mut bytes = Vec::new();
         match response.into_reader().take(most + 1).read_to_end(&mut bytes) {
             Ok(length) if length as u64 > most => Err(Failure { why: NoReply::BadAnswer, again: None }),
@@ -100,7 +99,7 @@ impl Client {
         }
     }
 
-    fn refusal(&self, response: ureq::Response) -> Result<Reply, Failure> {
+    fn refusal(&self, response: ureq::Response) -> Result<TeacherReply, Failure> {
         let wait = response.header("Retry-After").and_then(|text| text.trim().parse::<f64>().ok());
         let again = Some(wait.filter(|wait| wait.is_finite() && *wait > 0.0).unwrap_or(0.0));
         match response.status() {
@@ -110,7 +109,7 @@ impl Client {
                 let text = self.bytes(response).unwrap_or_default();
                 let text = String::from_utf8_lossy(&text);
                 if status == 400 && says_too_long(&text) {
-                    return Ok(Reply::PromptTooLong);
+                    return Ok(TeacherReply::PromptTooLong);
                 }
                 let shown: String = text.chars().take(300).collect();
                 tracing::warn!("the teacher's server refuses a request with status {status}: {shown}");

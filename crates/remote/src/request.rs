@@ -1,20 +1,10 @@
-//! What the server is asked, and what its answer is worth.
+//! Requests to the server, and the reading of its answers.
 
 use serde_json::{Value, json};
-use thinktune_method::help::teacher::{NoReply, Reply};
 use thinktune_policy::rng::SampleRng;
-use thinktune_policy::{Message, SampleKey};
+use thinktune_policy::{Message, NoReply, SampleKey, TeacherReply, TeacherSampling};
 
 use crate::settings::{Api, RemoteSettings};
-
-/// How replies are drawn, the same for all requests of a run.
-#[derive(Debug, Clone)]
-pub(crate) struct Drawing {
-    pub(crate) seed: u64,
-    pub(crate) temperature: f32,
-    pub(crate) max_tokens: usize,
-    pub(crate) max_prompt_tokens: usize,
-}
 
 /// The prompt of a request.
 pub(crate) enum Prompt {
@@ -33,14 +23,19 @@ pub(crate) fn endpoint(api: Api) -> &'static str {
 }
 
 /// The body of a request.
-pub(crate) fn body(settings: &RemoteSettings, drawing: &Drawing, prompt: &Prompt, key: SampleKey) -> Value {
+pub(crate) fn body(
+    settings: &RemoteSettings,
+    sampling: &TeacherSampling,
+    prompt: &Prompt,
+    key: SampleKey,
+) -> Value {
     // a shortest decimal, so that 0.7 is sent as 0.7
-    let temperature: f64 = drawing.temperature.to_string().parse().unwrap_or(1.0);
+    let temperature: f64 = sampling.temperature.to_string().parse().unwrap_or(1.0);
     let mut body = json!({
         "model": settings.model,
-        "max_tokens": drawing.max_tokens,
+        "max_tokens": sampling.max_tokens,
         "temperature": temperature,
-        "seed": plain_seed(drawing.seed, key),
+        "seed": plain_seed(sampling.seed, key),
     });
     match prompt {
         Prompt::Chat(messages) => body["messages"] = json!(messages),
@@ -49,8 +44,8 @@ pub(crate) fn body(settings: &RemoteSettings, drawing: &Drawing, prompt: &Prompt
     if settings.extension {
         body["thinktune"] = json!({
             "key": [key.stream.number(), key.step, key.question, key.sample],
-            "seed": drawing.seed,
-            "max_prompt_tokens": drawing.max_prompt_tokens,
+            "seed": sampling.seed,
+            "max_prompt_tokens": sampling.max_prompt_tokens,
         });
     }
     body
@@ -62,12 +57,12 @@ fn plain_seed(seed: u64, key: SampleKey) -> u32 {
 }
 
 /// Reads an answer with status 200.
-pub(crate) fn read_answer(answer: &Value, drawing: &Drawing) -> Result<Reply, NoReply> {
+pub(crate) fn read_answer(answer: &Value, sampling: &TeacherSampling) -> Result<TeacherReply, NoReply> {
     let bad = NoReply::BadAnswer;
     let choice = answer.get("choices").and_then(|choices| choices.get(0)).ok_or(bad)?;
     let prompt_tokens = answer["usage"]["prompt_tokens"].as_u64();
-    if prompt_tokens.is_some_and(|tokens| tokens > drawing.max_prompt_tokens as u64) {
-        return Ok(Reply::PromptTooLong);
+    if prompt_tokens.is_some_and(|tokens| tokens > sampling.max_prompt_tokens as u64) {
+        return Ok(TeacherReply::PromptTooLong);
     }
     let extension = choice.get("thinktune");
     let raw = extension.and_then(|extension| extension["text"].as_str());
@@ -75,17 +70,17 @@ pub(crate) fn read_answer(answer: &Value, drawing: &Drawing) -> Result<Reply, No
     let text = raw.or(said).ok_or(bad)?.to_owned();
     let ids = extension.and_then(|extension| extension["tokens"].as_array()).map(|ids| ids.len() as u64);
     let tokens = ids.or_else(|| answer["usage"]["completion_tokens"].as_u64()).unwrap_or(0) as usize;
-    if tokens > drawing.max_tokens {
+    if tokens > sampling.max_tokens {
         return Err(bad);
     }
     match choice["finish_reason"].as_str() {
-        Some("stop" | "eos") => Ok(Reply::Ended { text, tokens }),
-        Some("length") => Ok(Reply::Truncated { text, tokens }),
+        Some("stop" | "eos") => Ok(TeacherReply::Ended { text, tokens }),
+        Some("length") => Ok(TeacherReply::Truncated { text, tokens }),
         _ => Err(bad),
     }
 }
 
-/// Whether a refusal says that the prompt is too long.
+/// Returns true where a refusal says that the prompt is too long.
 pub(crate) fn says_too_long(text: &str) -> bool {
     let text = text.to_lowercase();
     let signs = [
@@ -101,15 +96,15 @@ pub(crate) fn says_too_long(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use thinktune_method::settings::{Section, Values};
     use thinktune_policy::Stream;
+    use thinktune_settings::{Section, Values};
 
     use super::*;
 
     const KEY: SampleKey = SampleKey { stream: Stream::Teacher, step: 2, question: 3, sample: 4 };
 
-    fn drawing() -> Drawing {
-        Drawing { seed: 9, temperature: 0.7, max_tokens: 8, max_prompt_tokens: 100 }
+    fn sampling() -> TeacherSampling {
+        TeacherSampling { seed: 9, temperature: 0.7, max_tokens: 8, max_prompt_tokens: 100 }
     }
 
     fn settings(extension: bool) -> RemoteSettings {
@@ -123,27 +118,27 @@ mod tests {
     #[test]
     fn a_request_names_its_random_numbers() {
         let prompt = Prompt::Chat(vec![Message::user("a")]);
-        let found = body(&settings(true), &drawing(), &prompt, KEY);
+        let found = body(&settings(true), &sampling(), &prompt, KEY);
         assert_eq!(found["temperature"].to_string(), "0.7");
         assert_eq!(found["thinktune"]["key"], json!([1, 2, 3, 4]));
         assert_eq!(found["messages"], json!([{ "role": "user", "content": "a" }]));
-        let other = body(&settings(true), &drawing(), &prompt, SampleKey { sample: 5, ..KEY });
+        let other = body(&settings(true), &sampling(), &prompt, SampleKey { sample: 5, ..KEY });
         assert_ne!(found["seed"], other["seed"]);
         assert!(found["seed"].as_u64().unwrap() < 1 << 31);
-        let plain = body(&settings(false), &drawing(), &Prompt::Ids(vec![1, 2]), KEY);
+        let plain = body(&settings(false), &sampling(), &Prompt::Ids(vec![1, 2]), KEY);
         assert_eq!((plain.get("thinktune"), &plain["prompt"]), (None, &json!([1, 2])));
     }
 
     #[test]
     fn only_whole_answers_are_replies() {
-        let read = |answer: Value| read_answer(&answer, &drawing());
+        let read = |answer: Value| read_answer(&answer, &sampling());
         let answer = |content: Value, finish: Value| {
             json!({ "choices": [{ "message": { "content": content }, "finish_reason": finish }],
                     "usage": { "prompt_tokens": 5, "completion_tokens": 3 } })
         };
-        let ended = Reply::Ended { text: "a".into(), tokens: 3 };
+        let ended = TeacherReply::Ended { text: "a".into(), tokens: 3 };
         assert_eq!(read(answer("a".into(), "stop".into())), Ok(ended));
-        let cut = Reply::Truncated { text: "a".into(), tokens: 3 };
+        let cut = TeacherReply::Truncated { text: "a".into(), tokens: 3 };
         assert_eq!(read(answer("a".into(), "length".into())), Ok(cut));
         for bad in [
             json!(null),
@@ -161,9 +156,9 @@ mod tests {
         }
         let mut long = answer("a".into(), "stop".into());
         long["usage"]["prompt_tokens"] = 101.into();
-        assert_eq!(read(long), Ok(Reply::PromptTooLong));
+        assert_eq!(read(long), Ok(TeacherReply::PromptTooLong));
         let mut ours = answer("a".into(), "stop".into());
         ours["choices"][0]["thinktune"] = json!({ "tokens": [5, 6], "text": "<b>a" });
-        assert_eq!(read(ours), Ok(Reply::Ended { text: "<b>a".into(), tokens: 2 }));
+        assert_eq!(read(ours), Ok(TeacherReply::Ended { text: "<b>a".into(), tokens: 2 }));
     }
 }

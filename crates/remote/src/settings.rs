@@ -1,7 +1,6 @@
 //! `guidance.teacher = { url = "..", model = "..", .. }`.
 
-use thinktune_method::settings::{Section, SettingError, dotted, within};
-use thinktune_method::{choices, section};
+use thinktune_settings::{Section, SettingError, choices, dotted, section, within};
 
 choices! {
     /// Endpoint that is asked.

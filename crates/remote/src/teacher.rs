@@ -5,29 +5,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use serde_json::Value;
-use thinktune_method::MethodError;
-use thinktune_method::help::prompts::PromptSet;
-use thinktune_method::help::teacher::{NoReply, Reply, Request, Teacher};
-use thinktune_method::settings::RlSettings;
-use thinktune_policy::{GenerateProgress, SampleKey, Tokenizer};
-use thinktune_runlog::RunError;
+use thinktune_policy::{
+    GenerateProgress, Message, ModelError, NoReply, SampleKey, Teacher, TeacherError, TeacherReply,
+    TeacherRequest, TeacherSampling, Tokenizer,
+};
 
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::request::{Drawing, Prompt, body, endpoint};
+use crate::request::{Prompt, body, endpoint};
 use crate::settings::RemoteSettings;
 
 /// Requests in a row given up for good before the rest of a round is not even tried: a server that is down would
 /// otherwise cost its retries for every single one.
 const HOPELESS: usize = 4;
 
+/// The conversation that asks for a reply to a question and a response to it.
+pub type MessagesOf = Box<dyn Fn(&str, &str) -> Vec<Message>>;
+
 /// A model behind a server.
 pub struct RemoteTeacher {
     settings: RemoteSettings,
     client: Client,
-    prompts: PromptSet,
-    drawing: Drawing,
-    /// Where prompts are made here.
+    messages: MessagesOf,
+    sampling: TeacherSampling,
+    /// Tokenizer of prompts that are made here; none where the server makes them.
     tokenizer: Option<Box<dyn Tokenizer>>,
     cache: Cache,
 }
@@ -41,59 +42,52 @@ struct Open {
 }
 
 impl RemoteTeacher {
-    /// A teacher that is shown `prompts`, samples as `settings` say, and keeps its replies at `cache`. `tokenizer` makes
-    /// the prompts where the server does not; `key` is the API key.
+    /// A teacher that is shown what `messages` makes of a request, samples as `sampling` says, and keeps its replies at
+    /// `cache`. `tokenizer` makes the prompts where the server does not; `key` is the API key.
     ///
     /// # Errors
     /// The cache cannot be opened.
     pub fn new(
         remote: RemoteSettings,
         key: Option<String>,
-        prompts: PromptSet,
-        settings: &RlSettings,
+        messages: MessagesOf,
+        sampling: TeacherSampling,
         tokenizer: Option<Box<dyn Tokenizer>>,
         cache: &Path,
-    ) -> Result<Self, MethodError> {
-        let guidance = &settings.guidance;
-        let drawing = Drawing {
-            seed: settings.seed,
-            temperature: guidance.teacher_temperature,
-            max_tokens: guidance.max_teacher_tokens,
-            max_prompt_tokens: guidance.max_teacher_prompt_tokens,
-        };
-        let client = Client::new(&remote, key, drawing.clone());
+    ) -> Result<Self, TeacherError> {
+        let client = Client::new(&remote, key, sampling.clone());
         let cache = Cache::open(cache)?;
-        Ok(Self { settings: remote, client, prompts, drawing, tokenizer, cache })
+        Ok(Self { settings: remote, client, messages, sampling, tokenizer, cache })
     }
 
     /// The body that asks for a request; none where its prompt is known to be too long.
-    fn body(&self, request: &Request) -> Result<Option<Value>, MethodError> {
-        let messages = self.prompts.messages(&request.question, &request.response);
+    fn body(&self, request: &TeacherRequest) -> Result<Option<Value>, ModelError> {
+        let messages = (self.messages)(&request.question, &request.response);
         let prompt = match &self.tokenizer {
             None => Prompt::Chat(messages),
             Some(tokenizer) => {
                 let ids = tokenizer.prompt_ids(&messages)?;
-                if ids.len() > self.drawing.max_prompt_tokens {
+                if ids.len() > self.sampling.max_prompt_tokens {
                     return Ok(None);
                 }
                 Prompt::Ids(ids)
             }
         };
-        Ok(Some(body(&self.settings, &self.drawing, &prompt, request.key)))
+        Ok(Some(body(&self.settings, &self.sampling, &prompt, request.key)))
     }
 }
 
 impl Teacher for RemoteTeacher {
     fn replies(
         &mut self,
-        requests: &[Request],
+        requests: &[TeacherRequest],
         progress: &mut dyn FnMut(GenerateProgress),
-    ) -> Result<Vec<Reply>, MethodError> {
-        let mut replies: Vec<Option<Reply>> = Vec::with_capacity(requests.len());
+    ) -> Result<Vec<TeacherReply>, TeacherError> {
+        let mut replies: Vec<Option<TeacherReply>> = Vec::with_capacity(requests.len());
         let mut open = Vec::new();
         for (index, request) in requests.iter().enumerate() {
             let Some(body) = self.body(request)? else {
-                replies.push(Some(Reply::PromptTooLong));
+                replies.push(Some(TeacherReply::PromptTooLong));
                 continue;
             };
             let name = Cache::name(endpoint(self.settings.api), &body);
@@ -106,7 +100,7 @@ impl Teacher for RemoteTeacher {
         let mut so_far = GenerateProgress {
             finished: replies.iter().flatten().count(),
             total: requests.len(),
-            tokens: replies.iter().flatten().map(Reply::tokens).sum(),
+            tokens: replies.iter().flatten().map(TeacherReply::tokens).sum(),
         };
         let mut new = Vec::with_capacity(open.len());
         // kept as they come: a run killed in the middle of a round does not ask for them again
@@ -123,7 +117,7 @@ impl Teacher for RemoteTeacher {
         for (index, reply) in new {
             replies[index] = Some(reply);
         }
-        let missing = || Reply::Missing(NoReply::Unreachable);
+        let missing = || TeacherReply::Missing(NoReply::Unreachable);
         Ok(replies.into_iter().map(|reply| reply.unwrap_or_else(missing)).collect())
     }
 }
@@ -133,8 +127,8 @@ fn ask(
     client: &Client,
     concurrency: usize,
     open: &[Open],
-    heard: &mut dyn FnMut(&Open, Reply) -> Result<(), RunError>,
-) -> Result<(), RunError> {
+    on_reply: &mut dyn FnMut(&Open, TeacherReply) -> Result<(), TeacherError>,
+) -> Result<(), TeacherError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let hopeless = HOPELESS.max(concurrency);
     let (sender, receiver) = mpsc::channel();
@@ -145,14 +139,14 @@ fn ask(
                 let mut last = NoReply::Unreachable;
                 while let Some(request) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let reply = if failed.load(Ordering::Relaxed) >= hopeless {
-                        Reply::Missing(last)
+                        TeacherReply::Missing(last)
                     } else {
                         client.ask(&request.body, request.key)
                     };
                     match reply {
                         // this one was refused; the server is well
-                        Reply::Missing(NoReply::Refused) => {}
-                        Reply::Missing(why) => {
+                        TeacherReply::Missing(NoReply::Refused) => {}
+                        TeacherReply::Missing(why) => {
                             last = why;
                             failed.fetch_add(1, Ordering::Relaxed);
                         }
@@ -165,6 +159,6 @@ fn ask(
             });
         }
         drop(sender);
-        receiver.iter().try_for_each(|(request, reply)| heard(request, reply))
+        receiver.iter().try_for_each(|(request, reply)| on_reply(request, reply))
     })
 }

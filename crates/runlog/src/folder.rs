@@ -7,34 +7,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::RunError;
 use crate::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, name_of};
-use crate::event::{EvalMetrics, RolloutRecord, StepTimings};
+use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
+use crate::layout::{
+    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, RunIdentity, TIMINGS,
+};
 use crate::resume::{check_identity, length_of, rewind};
-use crate::{Provenance, RunError};
 
-pub(crate) const CONFIG: &str = "config.toml";
-pub(crate) const PROVENANCE: &str = "provenance.json";
-pub(crate) const METRICS: &str = "metrics.jsonl";
-pub(crate) const EVALUATIONS: &str = "evaluations.jsonl";
-pub(crate) const TIMINGS: &str = "timings.jsonl";
-pub(crate) const ROLLOUTS: &str = "rollouts";
-pub(crate) const CHECKPOINTS: &str = "checkpoints";
-pub(crate) const LATEST: &str = "latest";
 const LOCK: &str = "run.lock";
 const FINAL: &str = "final";
-
-/// Facts that a folder must agree with to be continued.
-#[derive(Debug, Clone)]
-pub struct RunIdentity<'a> {
-    /// Resolved configuration, as TOML.
-    pub config: &'a str,
-    /// Dotted keys that may change between two starts: where the folder is, how often to save, ...
-    pub free_keys: &'a [&'a str],
-    /// Origin of the run; the inputs' hashes must agree.
-    pub provenance: &'a Provenance,
-}
 
 /// A folder opened for writing.
 #[derive(Debug)]
@@ -147,12 +131,17 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_rollouts(&mut self, step: u64, records: &[RolloutRecord]) -> Result<(), RunError> {
-        let path = self.dir.join(ROLLOUTS).join(format!("{}.jsonl", name_of(step)));
-        let mut bytes = Vec::new();
-        for record in records {
-            bytes.append(&mut jsonl::to_line(record, &path)?);
-        }
-        write_atomic(&path, &bytes)
+        write_lines(&self.dir.join(ROLLOUTS), step, records)
+    }
+
+    /// Writes the answers to the held-out questions after a step, all or nothing.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_held_out(&mut self, step: u64, records: &[HeldOutRecord]) -> Result<(), RunError> {
+        let folder = self.dir.join(HELD_OUT);
+        create_dir(&folder)?;
+        write_lines(&folder, step, records)
     }
 
     /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given, `state` is what else the
@@ -224,6 +213,16 @@ impl RunFolder {
     }
 }
 
+/// Writes the file of a step, one line per record.
+fn write_lines(folder: &Path, step: u64, records: &[impl Serialize]) -> Result<(), RunError> {
+    let path = folder.join(format!("{}.jsonl", name_of(step)));
+    let mut bytes = Vec::new();
+    for record in records {
+        bytes.append(&mut jsonl::to_line(record, &path)?);
+    }
+    write_atomic(&path, &bytes)
+}
+
 /// A folder that is not empty must be a run folder, or what is left of one killed while it was created.
 fn refuse_foreign(dir: &Path) -> Result<(), RunError> {
     let ours = |name: &String| name == LOCK || name == PROVENANCE || name.ends_with(TMP);
@@ -238,6 +237,7 @@ fn holds_work(dir: &Path) -> Result<bool, RunError> {
     Ok(length_of(&dir.join(METRICS)) > 0
         || length_of(&dir.join(EVALUATIONS)) > 0
         || !names(&dir.join(ROLLOUTS))?.is_empty()
+        || !names(&dir.join(HELD_OUT))?.is_empty()
         || !names(&dir.join(CHECKPOINTS))?.is_empty())
 }
 

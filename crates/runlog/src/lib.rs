@@ -8,6 +8,7 @@
 //!   evaluations.jsonl          one line per held-out set evaluated  (event::EvalMetrics)
 //!   timings.jsonl              wall clock, one line per step        (event::StepTimings)
 //!   rollouts/step_000001.jsonl one line per response of the step    (event::RolloutRecord)
+//!   held_out/step_000010.jsonl one line per held-out answer         (event::HeldOutRecord)
 //!   checkpoints/step_000010/   weights, optimizer, state.json, MANIFEST.json with checksums
 //!   latest                     name of the newest complete checkpoint
 //!   final/                     the finished model in Hugging Face layout
@@ -21,21 +22,25 @@
 pub mod event;
 
 mod checkpoint;
+mod clock;
 mod error;
 mod files;
 mod folder;
 mod jsonl;
+mod layout;
 mod provenance;
 mod read;
 mod resume;
 
 pub use checkpoint::Checkpoint;
+pub use clock::{Phase, PhaseTokens, StepClock};
 pub use error::RunError;
 pub use files::write_atomic;
-pub use folder::{FolderLock, Opened, RunFolder, RunIdentity};
+pub use folder::{FolderLock, Opened, RunFolder};
 pub use jsonl::{JsonLines, JsonLog, RECORD_VERSION};
+pub use layout::RunIdentity;
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
-    checkpoints, latest_checkpoint, read_config, read_evaluations, read_metrics, read_provenance,
-    read_rollouts, read_sft_metrics, read_timings, rollout_steps,
+    checkpoints, latest_checkpoint, read_config, read_evaluations, read_held_out, read_metrics,
+    read_provenance, read_rollouts, read_sft_metrics, read_timings, rollout_steps,
 };

@@ -5,9 +5,11 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{self, Checkpoint, name_of, step_of};
-use crate::event::{EvalMetrics, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
+use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
 use crate::files::{names, read_text};
-use crate::folder::{CHECKPOINTS, CONFIG, EVALUATIONS, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS};
+use crate::layout::{
+    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS,
+};
 use crate::{JsonLines, Provenance, RunError};
 
 fn lines<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<JsonLines<T>, RunError> {
@@ -52,6 +54,14 @@ pub fn read_timings(dir: &Path) -> Result<JsonLines<StepTimings>, RunError> {
 /// As [`read_metrics`].
 pub fn read_rollouts(dir: &Path, step: u64) -> Result<JsonLines<RolloutRecord>, RunError> {
     lines(dir, &format!("{ROLLOUTS}/{}.jsonl", name_of(step)))
+}
+
+/// Answers to the held-out questions after a step; step 0 is before the first.
+///
+/// # Errors
+/// As [`read_metrics`].
+pub fn read_held_out(dir: &Path, step: u64) -> Result<JsonLines<HeldOutRecord>, RunError> {
+    lines(dir, &format!("{HELD_OUT}/{}.jsonl", name_of(step)))
 }
 
 /// Steps whose responses are on disk, ascending.

@@ -7,7 +7,9 @@ use std::path::Path;
 use crate::checkpoint::{self, Checkpoint, Manifest, name_of, step_of};
 use crate::error::ConfigDifference;
 use crate::files::{names, read_text, remove_leftovers, write_atomic};
-use crate::folder::{CHECKPOINTS, CONFIG, EVALUATIONS, LATEST, METRICS, ROLLOUTS, RunIdentity, TIMINGS};
+use crate::layout::{
+    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, ROLLOUTS, RunIdentity, TIMINGS,
+};
 use crate::{RunError, jsonl};
 
 /// Ending of a checkpoint that was found damaged and put out of the way.
@@ -67,7 +69,7 @@ fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>
 
 /// Takes the folder back to its newest intact checkpoint, or to the beginning where there is none.
 pub(crate) fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Checkpoint>, RunError> {
-    for sub in [ROLLOUTS, CHECKPOINTS] {
+    for sub in [ROLLOUTS, HELD_OUT, CHECKPOINTS] {
         remove_leftovers(&dir.join(sub))?;
     }
     let found = newest_intact(dir, notices)?;
@@ -86,7 +88,9 @@ pub(crate) fn rewind(dir: &Path, notices: &mut Vec<String>) -> Result<Option<Che
     let timings = dir.join(TIMINGS);
     let length = if found.is_some() { jsonl::length_through(&timings, step)? } else { 0 };
     jsonl::truncate(&timings, length)?;
-    remove_rollouts_after(dir, step)?;
+    for sub in [ROLLOUTS, HELD_OUT] {
+        remove_files_after(&dir.join(sub), step)?;
+    }
     if let Some((checkpoint, _)) = &found {
         write_atomic(&dir.join(LATEST), format!("{}\n", name_of(checkpoint.step)).as_bytes())?;
     }
@@ -169,11 +173,10 @@ fn put_aside(checkpoint: &Checkpoint) -> Result<(), RunError> {
     fs::rename(&checkpoint.dir, &aside).map_err(|e| RunError::io("rename", &checkpoint.dir, e))
 }
 
-fn remove_rollouts_after(dir: &Path, step: u64) -> Result<(), RunError> {
-    let rollouts = dir.join(ROLLOUTS);
-    for name in names(&rollouts)? {
+fn remove_files_after(folder: &Path, step: u64) -> Result<(), RunError> {
+    for name in names(folder)? {
         if name.strip_suffix(".jsonl").and_then(step_of).is_some_and(|of| of > step) {
-            let path = rollouts.join(&name);
+            let path = folder.join(&name);
             fs::remove_file(&path).map_err(|e| RunError::io("remove", &path, e))?;
         }
     }

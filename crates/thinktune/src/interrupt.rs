@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use thinktune_method::progress::Control;
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 
 /// Exit code of a process stopped at once: 128 + SIGINT, as shells have it.
@@ -28,4 +30,13 @@ pub fn install() -> anyhow::Result<()> {
 /// Whether a signal has come.
 pub fn requested() -> bool {
     SIGNALS.load(Ordering::SeqCst) > 0
+}
+
+/// Interrupts a run after its step once a signal has come.
+pub struct CtrlC;
+
+impl Control for CtrlC {
+    fn interrupted(&mut self) -> bool {
+        requested()
+    }
 }

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod failure;
 mod fault_point;
+mod held_out;
 mod interrupt;
 mod logging;
 mod model_source;
@@ -13,6 +14,7 @@ mod plan;
 mod progress;
 mod session;
 mod shapes;
+mod student;
 mod work;
 
 use std::process::ExitCode;

@@ -1,48 +1,33 @@
-//! What a person sees of a run: a progress bar on stderr, one line per step where stderr is no terminal.
-//! Also keeps the wall clock of each phase, and gives each checkpoint the files that make it a model folder.
+//! Display of a run: a progress bar on stderr, one line per step where stderr is no terminal.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use thinktune_method::observer::{Observer, Phase, PhaseTokens};
-use thinktune_model::{Dtype, copy_config, copy_side_files};
-use thinktune_policy::{GenerateProgress, ModelError};
-use thinktune_runlog::Checkpoint;
-use thinktune_runlog::event::{EvalMetrics, PhaseTiming, SftMetrics, StepMetrics, StepTimings};
+use thinktune_method::progress::{self, Checkpoint, Phase};
+use thinktune_policy::GenerateProgress;
+use thinktune_runlog::event::EvalMetrics;
 
 use crate::fault_point::FaultPoint;
-use crate::interrupt;
-use crate::plan::{Job, Plan};
 
-/// Watches a run for the user.
+/// Display of a run.
 pub struct Progress {
     bar: ProgressBar,
     label: String,
     lines: bool,
-    model_dir: PathBuf,
-    clock: Clock,
-    /// Epochs of a run whose number of steps is only known once it has begun.
-    epochs: Option<u32>,
-    /// What the last finished step said.
+    /// Summary of the last finished step.
     summary: String,
     last_line: Instant,
     /// The step under way.
     step: u64,
-    fault: FaultPoint,
+    fault_point: FaultPoint,
 }
 
 impl Progress {
-    /// A bar for a plan's steps; `model_dir` has the tokenizer and config of the student.
-    pub fn new(label: &str, plan: &Plan, model_dir: &Path, quiet: bool) -> Self {
+    /// A bar, whose length is set once the run begins.
+    pub fn new(label: &str, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let (steps, epochs) = match &plan.job {
-            Job::Rl(rl) => (u64::from(rl.settings.run.steps), None),
-            Job::Sft(settings) => (0, Some(settings.examples.epochs)),
-        };
-        let bar = if quiet || !terminal { ProgressBar::hidden() } else { ProgressBar::new(steps) };
-        bar.set_length(steps);
+        let bar = if quiet || !terminal { ProgressBar::hidden() } else { ProgressBar::new(0) };
         let style =
             ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed} (left {eta})  {wide_msg}");
         if let Ok(style) = style {
@@ -54,25 +39,11 @@ impl Progress {
             bar,
             label: label.into(),
             lines: !quiet && !terminal,
-            model_dir: model_dir.into(),
-            clock: Clock::new(),
-            epochs,
             summary: String::new(),
             last_line: Instant::now() - LINE_EVERY,
             step: 0,
-            fault: FaultPoint::from_env(),
+            fault_point: FaultPoint::from_env(),
         }
-    }
-
-    fn step_done(&mut self, step: u64, summary: String) {
-        self.bar.set_position(step);
-        self.bar.set_message(summary.clone());
-        let total = self.bar.length().unwrap_or(step);
-        if self.lines && (self.last_line.elapsed() >= LINE_EVERY || step == total) {
-            eprintln!("{} step {step}/{total}  {summary}", self.label);
-            self.last_line = Instant::now();
-        }
-        self.summary = summary;
     }
 
     fn during(&self, what: &str) {
@@ -85,13 +56,17 @@ impl Progress {
     }
 }
 
-/// Where stderr is no terminal, at most one line in so much time.
+/// Least time between two lines where stderr is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-impl Observer for Progress {
+impl progress::Progress for Progress {
+    fn begin(&mut self, done: u32, steps: u32) {
+        self.bar.set_length(steps.into());
+        self.bar.set_position(done.into());
+    }
+
     fn phase(&mut self, step: u32, phase: Phase) {
         self.step = step.into();
-        self.clock.begin(phase);
         let what = match phase {
             Phase::Act => "acting",
             Phase::Help => "asking the teacher",
@@ -106,32 +81,26 @@ impl Observer for Progress {
     fn sampling(&mut self, progress: GenerateProgress) {
         let GenerateProgress { finished, total, tokens } = progress;
         if finished > 0 {
-            self.fault.at("sampling", self.step);
+            self.fault_point.reach("sampling", self.step);
         }
         self.during(&format!("sampling {finished}/{total}, {tokens} tokens"));
     }
 
     fn training(&mut self, done: usize, total: usize) {
         if done > 0 {
-            self.fault.at("training", self.step);
+            self.fault_point.reach("training", self.step);
         }
         self.during(&format!("training {done}/{total}"));
     }
 
-    fn step(&mut self, metrics: &StepMetrics) {
-        let StepMetrics { reward_mean, accuracy, reflection_rate, guided, wrong_to_right, .. } = *metrics;
-        let mut summary = format!(
-            "reward {reward_mean:.3}  accuracy {:.1} %  reflects {:.1} %",
-            100.0 * accuracy,
-            100.0 * reflection_rate
-        );
-        if guided > 0 {
-            summary.push_str(&format!("  guided {guided} ({wrong_to_right} wrong->right)"));
+    fn step(&mut self, step: u32, steps: u32, summary: &str) {
+        self.bar.set_position(step.into());
+        self.bar.set_message(summary.to_owned());
+        if self.lines && (self.last_line.elapsed() >= LINE_EVERY || step == steps) {
+            eprintln!("{} step {step}/{steps}  {summary}", self.label);
+            self.last_line = Instant::now();
         }
-        if metrics.phrase_rate.is_finite() {
-            summary.push_str(&format!("  phrase {:.1} %", 100.0 * metrics.phrase_rate));
-        }
-        self.step_done(metrics.step, summary);
+        self.summary = summary.to_owned();
     }
 
     fn evaluated(&mut self, metrics: &EvalMetrics) {
@@ -151,27 +120,6 @@ impl Observer for Progress {
         }
     }
 
-    fn sft_step(&mut self, metrics: &SftMetrics) {
-        if let Some(epochs) = self.epochs.take() {
-            let steps_per_epoch = (metrics.step as f64 / metrics.epoch).round();
-            self.bar.set_length(steps_per_epoch as u64 * u64::from(epochs));
-        }
-        let summary =
-            format!("loss {:.4}  grad norm {:.3}  lr {:.2e}", metrics.loss, metrics.grad_norm, metrics.lr);
-        self.step_done(metrics.step, summary);
-    }
-
-    fn timings(&mut self, step: u32, tokens: PhaseTokens) -> Option<StepTimings> {
-        Some(self.clock.end_step(step, tokens))
-    }
-
-    fn checkpoint_files(&mut self, dir: &Path) -> Result<(), ModelError> {
-        copy_config(&self.model_dir, dir, Dtype::F32)?;
-        copy_side_files(&self.model_dir, dir)?;
-        self.fault.at("checkpoint", self.step);
-        Ok(())
-    }
-
     fn checkpoint(&mut self, checkpoint: &Checkpoint) {
         tracing::info!(step = checkpoint.step, dir = %checkpoint.dir.display(), "checkpoint written");
     }
@@ -179,52 +127,5 @@ impl Observer for Progress {
     fn notice(&mut self, text: &str) {
         let text = format!("note: {text}");
         if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
-    }
-
-    fn interrupted(&mut self) -> bool {
-        interrupt::requested()
-    }
-}
-
-/// Wall clock per phase.
-#[derive(Debug)]
-struct Clock {
-    step_began: Instant,
-    current: Option<(Phase, Instant)>,
-    seconds: [f64; 6],
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { step_began: Instant::now(), current: None, seconds: [0.0; 6] }
-    }
-
-    fn begin(&mut self, phase: Phase) {
-        self.close();
-        self.current = Some((phase, Instant::now()));
-    }
-
-    fn close(&mut self) {
-        if let Some((phase, began)) = self.current.take() {
-            self.seconds[phase as usize] += began.elapsed().as_secs_f64();
-        }
-    }
-
-    /// The step's timings; the next one begins now.
-    fn end_step(&mut self, step: u32, tokens: PhaseTokens) -> StepTimings {
-        self.close();
-        let of = |phase: Phase, tokens: u64| PhaseTiming::new(self.seconds[phase as usize], tokens);
-        let timings = StepTimings {
-            step: step.into(),
-            act: of(Phase::Act, tokens.act),
-            help: of(Phase::Help, tokens.help),
-            reward: of(Phase::Reward, 0),
-            train: of(Phase::Train, tokens.train),
-            write: of(Phase::Write, 0),
-            evaluate: of(Phase::Evaluate, tokens.evaluate),
-            total_seconds: self.step_began.elapsed().as_secs_f64(),
-        };
-        *self = Self::new();
-        timings
     }
 }

@@ -2,20 +2,16 @@
 //! method, exports the result.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::Value;
 use thinktune_method::run::RunEnd;
-use thinktune_model::{Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
-use thinktune_policy::ModelError;
 use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
-use thinktune_text::ChatTokenizer;
 
-use crate::config::Init;
 use crate::failure::Interrupted;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
-use crate::work::Work;
+use crate::student::{Student, is_model_file};
+use crate::work::TrainingData;
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
 /// what they name is compared instead.
@@ -32,7 +28,7 @@ const FREE_KEYS: [&str; 10] = [
     "guidance.teacher.retries",
 ];
 
-/// How to run.
+/// Options of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
     /// Begins the progress bar.
@@ -50,41 +46,8 @@ pub struct Outcome {
     pub run: PathBuf,
     /// The finished model.
     pub model: PathBuf,
-    /// Whether it had been finished before this start.
+    /// True where it had been finished before this start.
     pub already: bool,
-}
-
-/// A model's folder and what was read of it, its weights aside.
-pub struct Student {
-    /// The folder.
-    pub dir: PathBuf,
-    /// Shape.
-    pub spec: ModelSpec,
-    /// Tokenizer and chat template.
-    pub codec: ChatTokenizer,
-}
-
-impl Student {
-    /// Reads everything but the weights.
-    ///
-    /// # Errors
-    /// A file that is missing or foreign; a tokenizer whose ids exceed the vocabulary.
-    pub fn open(dir: &Path, date: &str) -> anyhow::Result<Self> {
-        let spec = ModelSpec::from_dir(dir)?;
-        let codec = ChatTokenizer::load(dir, date)?;
-        codec.check_vocab(spec.vocab_size)?;
-        Ok(Self { dir: dir.into(), spec, codec })
-    }
-
-    fn load(&self, plan: &Plan) -> anyhow::Result<LocalModel> {
-        Ok(match plan.init {
-            Init::Pretrained => LocalModel::load(&self.dir, plan.device, plan.precision)?,
-            Init::Random => {
-                let params = init_random(self.spec.clone(), plan.seed);
-                LocalModel::new(params, plan.device, plan.precision)?
-            }
-        })
-    }
 }
 
 /// Trains to the end, or from the newest checkpoint of an interrupted run to the end.
@@ -96,8 +59,8 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: {notice}");
     }
     let student = Student::open(&plan.model.fetch(options.offline)?, &plan.date)?;
-    let work = Work::load(plan, &student, options.offline)?;
-    let mut folder = open_folder(plan, &student, &work)?;
+    let data = TrainingData::load(plan, &student, options.offline)?;
+    let mut folder = open_folder(plan, &student, &data)?;
     if let Some(model) = folder.finished() {
         return Ok(Outcome { run: plan.out.clone(), model, already: true });
     }
@@ -105,19 +68,19 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: going on after step {} of {}", checkpoint.step, plan.out.display());
     }
     let mut model = student.load(plan)?;
-    let mut progress = Progress::new(options.label, plan, &student.dir, options.quiet);
-    let end = work.run(plan, &student, &mut model, &mut folder, &mut progress);
+    let mut progress = Progress::new(options.label, options.quiet);
+    let end = data.train(plan, &student, &mut model, &mut folder, &mut progress);
     progress.finish();
     match end? {
         RunEnd::Interrupted { step } => Err(Interrupted { step }.into()),
         RunEnd::Done { steps } => {
-            let dir = folder.write_final(steps.into(), |dir| export(&model, &student.dir, dir))?;
+            let dir = folder.write_final(steps.into(), |dir| student.export(&model, dir))?;
             Ok(Outcome { run: plan.out.clone(), model: dir, already: false })
         }
     }
 }
 
-fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<RunFolder> {
+fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::Result<RunFolder> {
     let config = plan.config.to_toml();
     let mut inputs = BTreeMap::from([("model".to_string(), fingerprint(&student.dir, is_model_file)?)]);
     if let Some(path) = &plan.data.path {
@@ -130,7 +93,7 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
             }
         }
     }
-    if let Some(dir) = work.teacher_dir() {
+    if let Some(dir) = data.teacher_dir() {
         inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);
     }
     let provenance = Provenance::now(env!("CARGO_PKG_VERSION"), &config, inputs);
@@ -142,26 +105,4 @@ fn open_folder(plan: &Plan, student: &Student, work: &Work) -> anyhow::Result<Ru
     let mut folder = opened.folder;
     folder.keep_checkpoints(plan.keep_checkpoints);
     Ok(folder)
-}
-
-/// What a model folder is read for: weights, configuration, tokenizer, chat template.
-pub fn is_model_file(name: &str) -> bool {
-    !name.contains('/') && [".safetensors", ".json", ".jinja"].iter().any(|ending| name.ends_with(ending))
-}
-
-/// Weights in the precision the model came in, with its tokenizer and configuration.
-fn export(model: &LocalModel, from: &Path, to: &Path) -> Result<(), ModelError> {
-    let dtype = dtype_of(from);
-    model.save_weights(to, dtype)?;
-    copy_config(from, to, dtype)?;
-    copy_side_files(from, to)
-}
-
-/// The precision `config.json` names; f32 where it names none.
-fn dtype_of(dir: &Path) -> Dtype {
-    let text = std::fs::read_to_string(dir.join("config.json")).unwrap_or_default();
-    let config: Value = serde_json::from_str(&text).unwrap_or_default();
-    let name = ["dtype", "torch_dtype"].iter().find_map(|key| config[*key].as_str());
-    let known = [Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| Some(dtype.torch_name()) == name);
-    known.unwrap_or(Dtype::F32)
 }

@@ -1,66 +1,69 @@
-//! What a run works on, loaded: questions and a teacher, or examples to imitate.
+//! Training data of a run, loaded: questions and a teacher, or examples to imitate; and the run itself.
 
 use std::path::{Path, PathBuf};
 
+use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
-use thinktune_method::evaluate::Exam;
 use thinktune_method::help::prompts::PromptSet;
-use thinktune_method::help::teacher::{LocalTeacher, Teacher};
-use thinktune_method::observer::Observer;
-use thinktune_method::run::{RunEnd, run_rl};
-use thinktune_method::settings::{Ask, RlSettings, SettingError};
+use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
+use thinktune_method::progress::Progress as _;
+use thinktune_method::rl::RlRun;
+use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
+use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
-use thinktune_method::sft::run_sft;
-use thinktune_method::step::Classroom;
-use thinktune_model::{FrozenModel, LocalModel};
-use thinktune_policy::{Score, Tokenizer};
+use thinktune_method::sft::{SftPlan, SftRun};
+use thinktune_method::step::Models;
+use thinktune_model::{Dtype, FrozenModel, LocalModel};
+use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
-use thinktune_tasks::benchmarks::Source;
 use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
 
 use crate::config::Task;
-use crate::plan::HeldOut;
+use crate::fault_point::FaultPoint;
+use crate::held_out::{self, HeldOutSets};
+use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
-use crate::session::Student;
+use crate::student::Student;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
 
-/// Questions or examples, and who helps.
-pub enum Work {
+/// Data of a run, loaded.
+pub enum TrainingData {
     /// ThinkTuning and GRPO.
     Rl {
         /// Questions to learn from, with their prompts.
         questions: Questions,
         /// The folder of the teacher's model, where it is another than the initial student, or of its tokenizer.
         teacher: Option<PathBuf>,
-        /// What the student is evaluated on.
-        exams: Vec<Exam>,
+        /// Held-out sets that the student is evaluated on.
+        held_out: Vec<HeldOutSet>,
     },
     /// Supervised fine-tuning.
     Sft(Vec<Sequence>),
 }
 
-impl Work {
+impl TrainingData {
     /// Loads questions or examples, and finds the teacher.
     ///
     /// # Errors
     /// Data that is missing, empty or bad; a teacher that cannot be had.
     pub fn load(plan: &Plan, student: &Student, offline: bool) -> anyhow::Result<Self> {
         match &plan.job {
-            Job::Sft(_) => Ok(Self::Sft(sequences(&plan.data, plan.seed, &student.codec)?)),
+            Job::Sft(_) => Ok(Self::Sft(sequences(&plan.data, plan.seed, &student.tokenizer)?)),
             Job::Rl(rl) => {
                 let place = rl.help.as_ref().and_then(|help| help.teacher.place());
                 let teacher = place.map(|place| place.fetch(offline)).transpose()?;
                 let questions = questions(&plan.data, plan.seed)?;
-                let questions = Questions::new(questions, &rl.settings, &student.codec)?;
+                let questions = Questions::new(questions, &rl.settings, &student.tokenizer)?;
                 check_context(&questions, &rl.settings, student)?;
-                let exams = rl.held_out.iter().map(|set| exam(set, plan)).collect::<anyhow::Result<_>>()?;
-                Ok(Self::Rl { questions, teacher, exams })
+                let held_out =
+                    rl.held_out.iter().map(|set| held_out::load(set, plan)).collect::<anyhow::Result<_>>()?;
+                Ok(Self::Rl { questions, teacher, held_out })
             }
         }
     }
@@ -77,7 +80,7 @@ impl Work {
     ///
     /// # Errors
     /// What the method reports.
-    pub fn run(
+    pub fn train(
         self,
         plan: &Plan,
         student: &Student,
@@ -87,57 +90,82 @@ impl Work {
     ) -> anyhow::Result<RunEnd> {
         match (self, &plan.job) {
             (Self::Sft(sequences), Job::Sft(settings)) => {
-                Ok(run_sft(model, sequences, settings, folder, progress)?)
+                let sft_plan = SftPlan::new(sequences, settings, progress)?;
+                let mut run = SftRun::new(model, sft_plan, settings);
+                drive_here(&mut run, student, None, folder, progress)
             }
-            (Self::Rl { questions, teacher, exams }, Job::Rl(rl)) => {
-                let run = RlRun { plan, rl, student, teacher };
-                run.run(&questions, &exams, model, folder, progress)
+            (Self::Rl { questions, teacher, held_out }, Job::Rl(rl)) => {
+                let run = RlJob { plan, rl, student, teacher };
+                run.train(&questions, held_out, model, folder, progress)
             }
             _ => unreachable!("`load` follows the plan's job"),
         }
     }
 }
 
-struct RlRun<'a> {
+/// Drives a run with this program's checkpoint files, progress and Ctrl-C.
+fn drive_here<R: Run>(
+    run: &mut R,
+    student: &Student,
+    evaluate: Option<&mut dyn Evaluate>,
+    folder: &mut RunFolder,
+    progress: &mut Progress,
+) -> anyhow::Result<RunEnd> {
+    let fault_point = FaultPoint::from_env();
+    let side_files = |step: u32, dir: &Path| -> Result<(), ModelError> {
+        student.copy_side_files(dir, Dtype::F32)?;
+        fault_point.reach("checkpoint", step.into());
+        Ok(())
+    };
+    let evaluate = evaluate.map(|hook| hook as &mut dyn Evaluate);
+    let mut hooks = Hooks { evaluate, side_files: &side_files, progress, control: &mut CtrlC };
+    Ok(drive(run, folder, &mut hooks)?)
+}
+
+struct RlJob<'a> {
     plan: &'a Plan,
     rl: &'a RlPlan,
     student: &'a Student,
     teacher: Option<PathBuf>,
 }
 
-impl RlRun<'_> {
-    fn run(
+impl RlJob<'_> {
+    fn train(
         self,
         questions: &Questions,
-        exams: &[Exam],
+        held_out: Vec<HeldOutSet>,
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
     ) -> anyhow::Result<RunEnd> {
-        let settings = &self.rl.settings;
+        let (settings, student) = (&self.rl.settings, self.student);
         let mut reference = if settings.loss.beta > 0.0 { Some(model.frozen()?) } else { None };
         let mut remote = self.remote()?;
         let mut helper = if remote.is_some() { None } else { self.helper(model)? };
-        let (mut teacher_model, codec) = match &mut helper {
-            Some((model, codec)) => (Some(model), codec.as_ref().unwrap_or(&self.student.codec)),
-            None => (None, &self.student.codec),
+        let (mut teacher_model, tokenizer) = match &mut helper {
+            Some((model, tokenizer)) => (Some(model), tokenizer.as_ref().unwrap_or(&student.tokenizer)),
+            None => (None, &student.tokenizer),
         };
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                notice_if_crowded(&help.prompts, codec, &settings, progress)?;
-                Some(LocalTeacher::new(*model, codec, help.prompts.clone(), &settings))
+                notice_if_crowded(&help.prompts, tokenizer, &settings, progress)?;
+                Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
             }
             _ => None,
         };
         let local = local.as_mut().map(|teacher| teacher as &mut dyn Teacher);
-        let mut room = Classroom {
+        let models = Models {
             student: model,
-            language: &self.student.codec,
+            tokenizer: &student.tokenizer,
             teacher: remote.as_mut().map(|teacher| teacher as &mut dyn Teacher).or(local),
             reference: reference.as_mut().map(|reference| reference as &mut dyn Score),
         };
-        Ok(run_rl(&mut room, questions, settings, exams, folder, progress)?)
+        let mut run = RlRun::new(models, questions, settings)?;
+        let mut sets =
+            HeldOutSets { sets: held_out, tokenizer: &student.tokenizer, context: student.spec.context };
+        let evaluate = (!sets.sets.is_empty()).then_some(&mut sets as &mut dyn Evaluate);
+        drive_here(&mut run, student, evaluate, folder, progress)
     }
 
     /// The teacher behind a server, if it is there; its replies are kept in the run folder.
@@ -149,10 +177,12 @@ impl RlRun<'_> {
             Some(dir) => Some(Box::new(ChatTokenizer::load(dir, &self.plan.date)?) as Box<dyn Tokenizer>),
             None => None,
         };
-        let (settings, prompts) = (settings.clone(), prompts.clone());
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
-        Ok(Some(RemoteTeacher::new(settings, key, prompts, &self.rl.settings, tokenizer, &cache)?))
+        let prompts = prompts.clone();
+        let messages = Box::new(move |question: &str, response: &str| prompts.messages(question, response));
+        let sampling = sampling_of(&self.rl.settings);
+        Ok(Some(RemoteTeacher::new(settings.clone(), key, messages, sampling, tokenizer, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
@@ -167,7 +197,7 @@ impl RlRun<'_> {
             return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.codec))))
+        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.tokenizer))))
     }
 }
 
@@ -204,11 +234,11 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
 /// Says so where the teacher's instructions alone leave no room for an attempt.
 fn notice_if_crowded(
     prompts: &PromptSet,
-    codec: &ChatTokenizer,
+    tokenizer: &ChatTokenizer,
     settings: &RlSettings,
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
-    let instructions = codec.prompt_ids(&prompts.messages("", ""))?.len();
+    let instructions = tokenizer.prompt_ids(&prompts.messages("", ""))?.len();
     let room = settings.guidance.max_teacher_prompt_tokens;
     if instructions >= room {
         progress.notice(&format!(
@@ -221,27 +251,6 @@ fn notice_if_crowded(
 
 fn same_folder(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// A held-out set with its questions, put as the benchmark puts them.
-fn exam(set: &HeldOut, plan: &Plan) -> anyhow::Result<Exam> {
-    let HeldOut { benchmark, limit, samples, temperature, max_tokens, .. } = *set;
-    let mut questions = match (&benchmark.source, &set.path) {
-        (Source::Generated(generate), _) => generate(plan.seed, limit),
-        (Source::Rows { .. }, Some(path)) => benchmark.load(path, plan.seed)?,
-        (Source::Rows { .. }, None) => Vec::new(),
-    };
-    questions.truncate(limit);
-    Ok(Exam {
-        name: benchmark.name.into(),
-        questions,
-        ask: Ask { system: plan.data.ask.system.clone(), suffix: benchmark.suffix.into() },
-        samples,
-        temperature,
-        max_response_tokens: max_tokens,
-        phrase: None,
-        seed: plan.seed,
-    })
 }
 
 /// Questions of a plan.
@@ -264,9 +273,9 @@ pub fn questions(data: &DataPlan, seed: u64) -> anyhow::Result<Vec<Question>> {
 ///
 /// # Errors
 /// As [`questions`].
-pub fn sequences(data: &DataPlan, seed: u64, codec: &ChatTokenizer) -> anyhow::Result<Vec<Sequence>> {
+pub fn sequences(data: &DataPlan, seed: u64, tokenizer: &ChatTokenizer) -> anyhow::Result<Vec<Sequence>> {
     match (data.task, &data.path) {
-        (Task::Jsonl, Some(path)) => Ok(examples::read(path, codec)?),
-        _ => Ok(examples::from_questions(&questions(data, seed)?, &data.ask, codec)?),
+        (Task::Jsonl, Some(path)) => Ok(examples::read(path, tokenizer)?),
+        _ => Ok(examples::from_questions(&questions(data, seed)?, &data.ask, tokenizer)?),
     }
 }

@@ -4,9 +4,9 @@ mod common;
 
 use std::fs;
 
-use common::{Place, THINKTUNING};
+use common::{THINKTUNING, TestFolder};
 
-fn train(place: &Place, set: &[&str], code: i32, words: &[&str]) -> String {
+fn train(place: &TestFolder, set: &[&str], code: i32, words: &[&str]) -> String {
     place.write("tt.toml", THINKTUNING);
     let mut args = vec!["train", "tt.toml"];
     for assignment in set {
@@ -17,7 +17,7 @@ fn train(place: &Place, set: &[&str], code: i32, words: &[&str]) -> String {
 
 #[test]
 fn bad_settings_are_named_with_key_value_and_what_was_expected() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let cases: &[(&[&str], &[&str])] = &[
         (
             &["rollout.group_sise=4"],
@@ -71,7 +71,7 @@ fn bad_settings_are_named_with_key_value_and_what_was_expected() {
 
 #[test]
 fn old_names_are_answered_with_the_new() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for (old, now) in [
         ("guidance.starved_steps=3", "guidance.max_unguided_steps"),
         ("guidance.off_below=0.1", "guidance.min_gamma"),
@@ -87,7 +87,7 @@ fn old_names_are_answered_with_the_new() {
 
 #[test]
 fn bad_data_is_named_by_file_and_line() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let bad = |text: &str, words: &[&str]| {
         place.write("bad.jsonl", text);
         train(&place, &["data.path=bad.jsonl"], 1, words);
@@ -106,7 +106,7 @@ fn bad_data_is_named_by_file_and_line() {
 
 #[test]
 fn bad_models_are_named_by_file() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.tiny_llama("bad", 2);
     let (weights, config) = (place.path("bad/model.safetensors"), place.path("bad/config.json"));
     let (good_weights, good_config) = (fs::read(&weights).unwrap(), fs::read_to_string(&config).unwrap());
@@ -141,7 +141,7 @@ fn bad_models_are_named_by_file() {
 
 #[test]
 fn a_folder_of_another_run_is_refused_by_key_and_left_alone() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
     let before = place.read("runs/tt/metrics.jsonl");
@@ -161,7 +161,7 @@ fn a_folder_of_another_run_is_refused_by_key_and_left_alone() {
 
 #[test]
 fn a_context_too_short_is_said_before_anything_is_begun() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let config = place
         .read("model/config.json")
         .replace("\"max_position_embeddings\":4096", "\"max_position_embeddings\":100");
@@ -181,7 +181,7 @@ fn a_context_too_short_is_said_before_anything_is_begun() {
 
 #[test]
 fn ids_and_prompts_a_model_cannot_take() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.fails(&["logprobs", "model", "--ids", "1,99999"], 1, &["99999", "vocabulary"]);
     let long = "a ".repeat(6000);
     place.fails(&["generate", "model", "--prompt", &long], 1, &["4096"]);
@@ -190,7 +190,7 @@ fn ids_and_prompts_a_model_cannot_take() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_one_sentence() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = place.command(&["logprobs", "model", "--ids", "1,2"]);
     let output = command.stdout(full).output().unwrap();
@@ -203,7 +203,7 @@ fn a_full_disk_is_one_sentence() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_disk_that_fills_up_in_a_checkpoint_leaves_the_last_one_to_go_on_from() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     place.write("limited.sh", "trap '' XFSZ\nulimit -f 40\nexec \"$0\" train tt.toml\n");
@@ -221,7 +221,7 @@ fn a_disk_that_fills_up_in_a_checkpoint_leaves_the_last_one_to_go_on_from() {
 
 #[test]
 fn earlier_names_lead_to_present_ones() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.fails(&["homework", "--seed", "2", "out"], 2, &["`homework` is called `word-problems` now"]);
     let args = ["eval", "model", "--benchmarks", "gsm8k,homework"];
     place.fails(&args, 2, &["--benchmarks homework: its name is word-problems now"]);

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::Place;
+use common::TestFolder;
 use serde_json::Value;
 
 const SMALL: [&str; 8] = ["--questions", "2", "--samples", "2", "--new-tokens", "5", "--steps", "2"];
 
-fn bench(place: &Place, args: &[&str]) -> Value {
+fn bench(place: &TestFolder, args: &[&str]) -> Value {
     serde_json::from_str(&place.ok(&[&["bench", "--json"], args].concat())).unwrap()
 }
 
@@ -21,7 +21,7 @@ fn positive(value: &Value, key: &str) {
 
 #[test]
 fn a_step_reports_its_phases_on_data_and_on_random_prompts() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for data in [&["--model", "model", "--data", "questions.jsonl"][..], &["--model", "model"]] {
         let report = bench(&place, &[data, &SMALL].concat());
         assert_eq!(report["part"], "step");
@@ -56,7 +56,7 @@ fn a_step_reports_its_phases_on_data_and_on_random_prompts() {
 
 #[test]
 fn every_part_reports_its_rows() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let decode =
         bench(&place, &["--model", "model", "--part", "decode", "--batches", "1,3", "--new-tokens", "4"]);
     assert_eq!(keys(&decode["batches"]), ["1", "3"]);
@@ -71,7 +71,7 @@ fn every_part_reports_its_rows() {
 
 #[test]
 fn the_table_says_what_was_measured() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let text = place.ok(&[&["bench", "--model", "model"], &SMALL[..]].concat());
     for expected in [
         "GRPO step: 2 questions x 2 samples x 5 tokens, prompts of 64 random tokens",
@@ -85,7 +85,7 @@ fn the_table_says_what_was_measured() {
 
 #[test]
 fn what_cannot_be_measured_is_refused() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let refused = |args: &[&str], words: &[&str]| {
         place.fails(&[&["bench"], args].concat(), 2, words);
     };

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Place, THINKTUNING};
+use common::{THINKTUNING, TestFolder};
 use serde_json::Value;
 
 #[test]
 fn help_is_as_committed() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for command in [
         "--help",
         "demo --help",
@@ -46,7 +46,7 @@ fn help_is_as_committed() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for args in [
         &["fly"][..],
         &["train"],
@@ -73,7 +73,7 @@ fn usage_errors_exit_with_2() {
 
 #[test]
 fn absent_devices_are_refused_before_the_model() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     for args in [
         &["train", "tt.toml"][..],
@@ -99,7 +99,7 @@ fn absent_devices_are_refused_before_the_model() {
 
 #[test]
 fn automatic_device_is_recorded_by_its_name() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "run.steps=1", "--device", "auto"]);
     assert!(place.read("runs/tt/config.toml").contains("device = \"cpu\"\n"));
@@ -109,7 +109,7 @@ fn automatic_device_is_recorded_by_its_name() {
 
 #[test]
 fn generate_is_reproducible_and_a_sample_does_not_depend_on_how_many_there_are() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let generate = |samples: &str| -> Value {
         let args =
             ["generate", "model", "--chat", "2+2?", "--samples", samples, "--max-tokens", "12", "--json"];
@@ -127,7 +127,7 @@ fn generate_is_reproducible_and_a_sample_does_not_depend_on_how_many_there_are()
 
 #[test]
 fn logprobs_agree_with_what_generate_recorded() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let args = ["generate", "model", "--prompt", "Ann has", "--max-tokens", "6", "--json"];
     let made: Value = serde_json::from_str(&place.ok(&args)).unwrap();
     let all: Vec<String> = ["prompt_tokens"]
@@ -152,7 +152,7 @@ fn logprobs_agree_with_what_generate_recorded() {
 
 #[test]
 fn a_dry_run_shows_the_plan_and_touches_nothing() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let text = place.ok(&["train", "tt.toml", "--dry-run"]);
     for expected in ["BOS count 1", "stop tokens", "updates", "AdamW moments", "total", "gamma constant 0.5"]
@@ -176,7 +176,7 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
 
 #[test]
 fn a_dry_run_of_a_large_model_needs_neither_files_nor_network() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", &THINKTUNING.replace("\"model\"", "\"meta-llama/Llama-3.2-3B-Instruct\""));
     let text = place.ok(&["train", "tt.toml", "--dry-run"]);
     assert!(text.contains("3,212,749,824 parameters"), "{text}");
@@ -185,7 +185,7 @@ fn a_dry_run_of_a_large_model_needs_neither_files_nor_network() {
 
 #[test]
 fn the_resolved_configuration_runs_again_and_resumes_as_itself() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
     let text = place.ok(&["train", "runs/tt/config.toml"]);
@@ -196,7 +196,7 @@ fn the_resolved_configuration_runs_again_and_resumes_as_itself() {
 
 #[test]
 fn grpo_is_thinktuning_with_gamma_0_byte_for_byte() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "out=runs/zero", "--set", "guidance.gamma=0"]);
     let ran = place.run(&["train", "tt.toml", "--set", "out=runs/grpo", "--set", "method=grpo"]);
@@ -213,7 +213,7 @@ fn grpo_is_thinktuning_with_gamma_0_byte_for_byte() {
 
 #[test]
 fn progress_goes_to_stderr_and_results_to_stdout() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let ran = place.run(&["train", "tt.toml", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -226,7 +226,7 @@ fn progress_goes_to_stderr_and_results_to_stdout() {
 
 #[test]
 fn settings_lists_every_key_a_resolved_configuration_has() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let reference = place.ok(&["settings"]);
     let plan = place.ok(&["train", "tt.toml", "--dry-run", "--all", "--json"]);
@@ -240,7 +240,7 @@ fn settings_lists_every_key_a_resolved_configuration_has() {
 
 #[test]
 fn a_resolved_configuration_fits_the_schema() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let schema: Value = serde_json::from_str(&place.ok(&["settings", "--json-schema"])).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
@@ -288,7 +288,7 @@ fn fits(path: &str, value: &Value, schema: &Value) {
 
 #[test]
 fn grade_and_word_problems_accept_json() {
-    let place = Place::new();
+    let place = TestFolder::new();
     assert_eq!(place.ok(&["grade", "--json"]), "");
     let args = [
         "word-problems",
@@ -309,7 +309,7 @@ fn grade_and_word_problems_accept_json() {
 
 #[test]
 fn a_run_folder_can_be_named_as_a_model() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
     let args = |model| ["logprobs", model, "--ids", "1,7,9", "--json"];
@@ -318,7 +318,7 @@ fn a_run_folder_can_be_named_as_a_model() {
 
 #[test]
 fn the_tiny_gsm8k_configuration_runs_its_three_steps() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/gsm8k-tiny.toml");
     place.ok(&["train", config, "--set", "model.path=model", "--set", "data.path=questions.jsonl"]);
     assert_eq!(place.read("runs/gsm8k-tiny/metrics.jsonl").lines().count(), 3);

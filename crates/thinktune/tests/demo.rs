@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::Place;
+use common::TestFolder;
 use serde_json::Value;
 
 /// Takes about ten seconds: both runs of the demo, because the table compares them.
 #[test]
 fn the_student_learns_to_reflect_and_grpo_does_not() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let ran = place.run(&["demo", "--quick", "--out", "demo", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let table: Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -5,12 +5,12 @@ mod common;
 
 use std::path::Path;
 
-use common::Place;
+use common::TestFolder;
 use serde_json::Value;
 
 /// A folder to run in with a copy of the fixture.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestFolder {
+    let place = TestFolder::new();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run_before");
     for (name, bytes) in common::files(&fixture) {
         let path = place.path(&format!("before/{name}"));

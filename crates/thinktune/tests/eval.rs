@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, THINKTUNING, files};
+use common::{THINKTUNING, TestFolder, files};
 use serde_json::Value;
 
 /// Every way of prompting on the invented questions, with few tokens.
@@ -20,8 +20,8 @@ const EVAL: [&str; 11] = [
     "--data",
 ];
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestFolder {
+    let place = TestFolder::new();
     std::fs::create_dir_all(place.path("data/gsm8k")).unwrap();
     place.write("data/gsm8k/test.jsonl", &place.read("questions.jsonl"));
     place
@@ -32,7 +32,7 @@ fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// What is the same in two equal evaluations: all but the clock and what is computed from it.
-fn answers(place: &Place, folder: &str) -> Vec<(String, Vec<u8>)> {
+fn answers(place: &TestFolder, folder: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = files(&place.path(folder));
     found.retain(|(name, _)| name.starts_with("answers/") || name == "evaluation.json");
     found
@@ -211,6 +211,16 @@ fn held_out_sets_are_evaluated_during_training_and_change_nothing_else() {
         (&lines[0]["questions"], &lines[1]["questions"], &lines[1]["samples"]),
         (&6.into(), &12.into(), &2.into())
     );
+    for (line, set) in lines.iter().zip(["word-problems", "gsm8k"].iter().cycle()) {
+        let file = format!("runs/tt/held_out/step_{:06}.jsonl", line["step"].as_u64().unwrap());
+        let answers: Vec<Value> =
+            place.read(&file).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_set: Vec<&Value> = answers.iter().filter(|answer| answer["set"] == *set).collect();
+        let right = of_set.iter().filter(|answer| answer["right"] == true).count();
+        let asked = line["questions"].as_u64().unwrap() * line["samples"].as_u64().unwrap();
+        assert_eq!((of_set.len() as u64, answers.len()), (asked, 6 + 24), "every answer is kept");
+        assert_eq!(line["accuracy"].as_f64().unwrap(), right as f64 / asked as f64);
+    }
     assert_eq!(place.read("runs/plain/metrics.jsonl"), place.read("runs/tt/metrics.jsonl"));
     assert!(place.read("runs/tt/timings.jsonl").contains("\"evaluate\":{\"seconds\":"));
 
@@ -218,11 +228,10 @@ fn held_out_sets_are_evaluated_during_training_and_change_nothing_else() {
         let args = ["train", "tt.toml", "--set", "out=runs/killed"];
         place.start_until(&args, Some(stall), "stalled at").kill();
         place.ok(&args);
-        assert_eq!(
-            place.read("runs/tt/evaluations.jsonl"),
-            place.read("runs/killed/evaluations.jsonl"),
-            "{stall}"
-        );
+        for file in ["evaluations.jsonl", "held_out/step_000002.jsonl", "held_out/step_000004.jsonl"] {
+            let (whole, killed) = (format!("runs/tt/{file}"), format!("runs/killed/{file}"));
+            assert_eq!(place.read(&whole), place.read(&killed), "{stall}: {file}");
+        }
         std::fs::remove_dir_all(place.path("runs/killed")).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Place, files, word_problems};
+use common::{TestFolder, files, word_problems};
 use serde_json::Value;
 
 const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/word-problems/teacher");
@@ -22,7 +22,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(place: &Place) -> Self {
+    fn start(place: &TestFolder) -> Self {
         let mut child = place
             .command(&["serve", TEACHER, "--port", "0", "--name", "teacher"])
             .stdout(Stdio::piped())
@@ -54,14 +54,14 @@ fn remote(addr: SocketAddr, more: &str) -> String {
 }
 
 /// What two runs share whose teachers answer alike.
-fn results(place: &Place, run: &str) -> Vec<(String, Vec<u8>)> {
+fn results(place: &TestFolder, run: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = files(&place.path(run));
     let apart = ["timings.jsonl", "provenance.json", "run.lock", "config.toml", "teacher_replies.jsonl"];
     found.retain(|(name, _)| !apart.contains(&name.as_str()));
     found
 }
 
-fn assert_same(place: &Place, a: &str, b: &str) {
+fn assert_same(place: &TestFolder, a: &str, b: &str) {
     let (expected, found) = (results(place, a), results(place, b));
     assert!(expected.iter().any(|(name, _)| name == "final/model.safetensors"));
     assert_eq!(expected.len(), found.len());
@@ -71,7 +71,7 @@ fn assert_same(place: &Place, a: &str, b: &str) {
     }
 }
 
-fn kept_replies(place: &Place, run: &str) -> Vec<String> {
+fn kept_replies(place: &TestFolder, run: &str) -> Vec<String> {
     let text = place.read(&format!("{run}/teacher_replies.jsonl"));
     let request =
         |line: &str| serde_json::from_str::<Value>(line).unwrap()["request"].as_str().unwrap().to_owned();
@@ -80,7 +80,7 @@ fn kept_replies(place: &Place, run: &str) -> Vec<String> {
 
 #[test]
 fn a_run_equals_the_one_with_the_teacher_in_process_and_a_resumed_one_asks_nothing_twice() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let server = Server::start(&place);
     place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
@@ -210,7 +210,7 @@ fn now_and_then(request: usize) -> Fault {
 
 #[test]
 fn faults_that_pass_change_nothing() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let server = Server::start(&place);
     let (spoilt, requests) = spoiler(server.addr, now_and_then);
     place.write("local.toml", &word_problems());
@@ -225,7 +225,7 @@ fn faults_that_pass_change_nothing() {
 /// As when it is killed and started again while the run goes on.
 #[test]
 fn a_server_that_is_away_for_a_while_costs_the_guidance_of_that_while() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let server = Server::start(&place);
     let away = |request: usize| if (6..14).contains(&request) { Fault::HangUp } else { Fault::None };
     let (spoilt, _) = spoiler(server.addr, away);
@@ -242,7 +242,7 @@ fn a_server_that_is_away_for_a_while_costs_the_guidance_of_that_while() {
 
 #[test]
 fn a_server_that_fails_costs_guidance_and_is_counted_by_its_reason() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
     for (fault, reason) in [
         ((|_| Fault::Garbage) as fn(usize) -> Fault, "teacher_bad_answer"),
@@ -270,7 +270,7 @@ fn a_server_that_fails_costs_guidance_and_is_counted_by_its_reason() {
 
 #[test]
 fn a_server_that_stays_away_ends_the_run_and_one_that_comes_back_lets_it_go_on() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let server = Server::start(&place);
     place.write("local.toml", &word_problems());
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
@@ -286,7 +286,7 @@ fn a_server_that_stays_away_ends_the_run_and_one_that_comes_back_lets_it_go_on()
 
 #[test]
 fn the_key_comes_from_the_environment_and_stays_there() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut child = place
         .command(&["serve", TEACHER, "--port", "0", "--name", "teacher"])
         .env("THINKTUNE_API_KEY", "open sesame")
@@ -318,7 +318,7 @@ fn the_key_comes_from_the_environment_and_stays_there() {
 #[test]
 #[cfg(unix)]
 fn ctrl_c_ends_a_server_with_0() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut server = Server::start(&place);
     let status =
         std::process::Command::new("kill").args(["-INT", &server.child.id().to_string()]).status().unwrap();

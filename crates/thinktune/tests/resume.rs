@@ -4,10 +4,10 @@ mod common;
 
 use std::io::Read;
 
-use common::{Place, THINKTUNING, files, word_problems};
+use common::{THINKTUNING, TestFolder, files, word_problems};
 
 /// Everything a run promises to be the same: all but the clock, the lock and the date of creation.
-fn results(place: &Place, run: &str) -> Vec<(String, Vec<u8>)> {
+fn results(place: &TestFolder, run: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = files(&place.path(run));
     found.retain(|(name, _)| {
         !["timings.jsonl", "provenance.json", "run.lock", "config.toml"].contains(&name.as_str())
@@ -15,7 +15,7 @@ fn results(place: &Place, run: &str) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-fn assert_same(place: &Place, run: &str) {
+fn assert_same(place: &TestFolder, run: &str) {
     let (expected, found) = (results(place, "runs/whole"), results(place, run));
     let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&expected), names(&found));
@@ -31,7 +31,7 @@ fn assert_same(place: &Place, run: &str) {
 /// Takes about five seconds: thirteen runs, because each place of a kill needs one of its own and one to go on.
 #[test]
 fn killed_while_sampling_training_and_writing_checkpoints() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", &word_problems());
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     assert!(
@@ -55,7 +55,7 @@ fn killed_while_sampling_training_and_writing_checkpoints() {
 
 #[test]
 fn killed_again_and_again() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", &word_problems());
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     let args = ["train", "tt.toml", "--set", "out=runs/killed"];
@@ -68,7 +68,7 @@ fn killed_again_and_again() {
 
 #[test]
 fn supervised_fine_tuning_resumes_exactly() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let config = "method = \"sft\"\n[model]\npath = \"model\"\n[data]\ntask = \"gsm8k\"\npath = \"questions.jsonl\"\n\
                   [sft]\nbatch_size = 4\nepochs = 2\n[run]\ncheckpoint_every = 2\n[optimizer]\nlr = 1e-3\n\
                   schedule = \"cosine\"\n";
@@ -86,7 +86,7 @@ fn supervised_fine_tuning_resumes_exactly() {
 
 #[test]
 fn a_damaged_checkpoint_falls_back_says_so_and_ends_in_the_same_bytes() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
     let args = ["train", "tt.toml", "--set", "out=runs/damaged"];
@@ -112,7 +112,7 @@ fn a_damaged_checkpoint_falls_back_says_so_and_ends_in_the_same_bytes() {
 #[test]
 #[cfg(unix)]
 fn ctrl_c_finishes_the_step_and_says_how_to_go_on() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write(
         "tt.toml",
         &THINKTUNING
@@ -136,7 +136,7 @@ fn ctrl_c_finishes_the_step_and_says_how_to_go_on() {
 #[test]
 #[cfg(unix)]
 fn a_second_ctrl_c_stops_at_once() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let mut run = place.start_until(&["train", "tt.toml"], Some("training:2"), "stalled at");
     interrupt(run.child.id());
@@ -151,7 +151,7 @@ fn a_second_ctrl_c_stops_at_once() {
 
 #[test]
 fn two_processes_cannot_share_a_folder() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("tt.toml", THINKTUNING);
     let run = place.start_until(&["train", "tt.toml"], Some("sampling:1"), "stalled at");
     place.fails(&["train", "tt.toml"], 1, &["runs/tt is in use by another process"]);

@@ -4,13 +4,13 @@
 //! "Wait" begins a paragraph and counts towards the budget. The answer is elicited by an opened box, so that every
 //! response has one.
 
-use super::{Asked, Method, Next, Round, conversation};
+use super::{Method, Next, QuestionPrompt, Round, conversation};
 
 const WAIT: &str = "\n\nWait";
 const ELICIT: &str = "\n\nFinal answer: \\boxed{";
 /// Longest elicited answer, in tokens, [`ELICIT`] included.
 const ELICITED_TOKENS: usize = 96;
-/// What the last [`WAIT`] may exceed the budget by.
+/// Tokens by which the last [`WAIT`] may exceed the budget.
 const MARGIN: usize = 8;
 
 /// See the module.
@@ -26,7 +26,7 @@ impl Method for BudgetForcing {
         "s1 budget"
     }
 
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next {
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next {
         let Some(last) = said.last() else {
             return Next::Turn { messages: conversation(asked, said, &[]), limit: budget(asked) };
         };
@@ -40,10 +40,15 @@ impl Method for BudgetForcing {
         }
         Next::Continue { text: ELICIT.into(), limit: ELICITED_TOKENS }
     }
+
+    /// An elicited answer has a length of its own, so that it is whole wherever it was stopped.
+    fn is_whole(&self, said: &[Round]) -> bool {
+        said.last().is_some_and(|round| round.ended || round.forced == ELICIT)
+    }
 }
 
 /// The budget, as far as the context has room for it and for the final answer.
-fn budget(asked: &Asked) -> usize {
+fn budget(asked: &QuestionPrompt) -> usize {
     asked.budget_tokens.min(asked.room_tokens.saturating_sub(ELICITED_TOKENS + MARGIN)).max(1)
 }
 

@@ -17,7 +17,9 @@ pub use zero_shot::ZeroShot;
 
 /// A question as a method sees it.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct QuestionPrompt {
+    /// System message, if any.
+    pub system: Option<String>,
     /// The question, with how to answer it.
     pub prompt: String,
     /// Longest answer, in tokens.
@@ -28,22 +30,22 @@ pub struct Asked {
     pub room_tokens: usize,
 }
 
-/// What the model said in one round.
+/// Answer of the model in one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
-    /// What it continued, beyond the round before; empty at the beginning of a turn.
+    /// Text it continued, beyond the round before; empty at the beginning of a turn.
     pub forced: String,
-    /// Tokens of what it continued.
+    /// Tokens of that text.
     pub forced_tokens: usize,
-    /// What it said.
+    /// Its text.
     pub text: String,
     /// Tokens drawn, the end token included.
     pub tokens: usize,
-    /// Whether it ended by itself.
+    /// True where it ended by itself.
     pub ended: bool,
 }
 
-/// What comes next.
+/// Next action of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// An answer to a conversation.
@@ -72,8 +74,13 @@ pub trait Method: std::fmt::Debug + Sync {
     /// As in tables, and in the paper's where it is there.
     fn title(&self) -> &'static str;
 
-    /// What comes next after `said`.
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next;
+    /// Returns what comes next after `said`.
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next;
+
+    /// Returns true where the answer came to its end: its last round ended by itself.
+    fn is_whole(&self, said: &[Round]) -> bool {
+        said.last().is_some_and(|round| round.ended)
+    }
 
     /// The round the graded response begins with: its last turn.
     fn response_from(&self, said: &[Round]) -> usize {
@@ -90,8 +97,9 @@ pub fn by_name(name: &str) -> Option<&'static dyn Method> {
 }
 
 /// The question, then what the model said and what it was told, in turns.
-fn conversation(asked: &Asked, said: &[Round], told: &[&str]) -> Vec<Message> {
-    let mut messages = vec![Message::user(asked.prompt.as_str())];
+fn conversation(asked: &QuestionPrompt, said: &[Round], told: &[&str]) -> Vec<Message> {
+    let mut messages: Vec<Message> = asked.system.iter().map(Message::system).collect();
+    messages.push(Message::user(asked.prompt.as_str()));
     for (round, told) in said.iter().zip(told) {
         messages.push(Message::assistant(round.text.trim()));
         messages.push(Message::user(*told));

@@ -1,6 +1,6 @@
 //! Self-correction in three turns: an answer, a critique of it, an improved answer. The last is graded.
 
-use super::{Asked, Method, Next, Round, conversation};
+use super::{Method, Next, QuestionPrompt, Round, conversation};
 
 const CRITICISE: &str =
     "Review your answer critically and point out every mistake or weakness you find in it.";
@@ -20,7 +20,7 @@ impl Method for SelfCorrect {
         "self-correct"
     }
 
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next {
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next {
         match said.len() {
             0..3 => Next::Turn {
                 messages: conversation(asked, said, &[CRITICISE, IMPROVE]),

@@ -1,6 +1,6 @@
 //! Zero-shot chain of thought: the question, with the request to reason step by step.
 
-use super::{Asked, Method, Next, Round, conversation};
+use super::{Method, Next, QuestionPrompt, Round, conversation};
 
 /// See the module.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ impl Method for ZeroShot {
         "zero-shot CoT"
     }
 
-    fn next(&self, asked: &Asked, said: &[Round]) -> Next {
+    fn next(&self, asked: &QuestionPrompt, said: &[Round]) -> Next {
         match said {
             [] => Next::Turn { messages: conversation(asked, said, &[]), limit: asked.answer_tokens },
             _ => Next::Done,

@@ -4,24 +4,22 @@ pub mod questions;
 
 use std::sync::Arc;
 
-use thinktune_policy::{Completion, Prompt, SampleKey, Sampling, Stream};
+use thinktune_policy::{Completion, Generate, Prompt, SampleKey, Sampling, Stream, Tokenizer};
 
 use crate::error::MethodError;
-use crate::language::Tokenizer;
-use crate::observer::Observer;
+use crate::progress::Progress;
 use crate::rollout::{Asked, Attempt, Group};
 use crate::settings::RlSettings;
-use crate::step::Classroom;
 
 /// Samples `group_size` attempts at each question.
 pub fn act(
-    room: &mut Classroom<'_>,
+    student: &mut dyn Generate,
+    tokenizer: &dyn Tokenizer,
     questions: &[Arc<Asked>],
     step: u32,
     settings: &RlSettings,
-    observer: &mut dyn Observer,
+    progress: &mut dyn Progress,
 ) -> Result<Vec<Group<Attempt>>, MethodError> {
-    let language = room.language;
     let group_size = settings.rollout.group_size as u32;
     let prompts: Vec<Prompt> = questions
         .iter()
@@ -30,13 +28,12 @@ pub fn act(
             keys: (0..group_size).map(|sample| attempt_key(step, asked, sample)).collect(),
         })
         .collect();
-    let sampling = sampling(settings, language.stop());
-    let completions =
-        room.student.generate(&prompts, &sampling, &mut |progress| observer.sampling(progress))?;
+    let sampling = sampling(settings, tokenizer.stop());
+    let completions = student.generate(&prompts, &sampling, &mut |so_far| progress.sampling(so_far))?;
 
     let group = |((asked, prompt), completions): ((&Arc<Asked>, &Prompt), Vec<Completion>)| Group {
         asked: Arc::clone(asked),
-        rows: prompt.keys.iter().zip(completions).map(|(key, made)| attempt(*key, made, language)).collect(),
+        rows: prompt.keys.iter().zip(completions).map(|(key, made)| attempt(*key, made, tokenizer)).collect(),
     };
     Ok(questions.iter().zip(&prompts).zip(completions).map(group).collect())
 }
@@ -59,7 +56,7 @@ fn sampling(settings: &RlSettings, stop: &[u32]) -> Sampling {
     }
 }
 
-fn attempt(key: SampleKey, completion: Completion, language: &dyn Tokenizer) -> Attempt {
+fn attempt(key: SampleKey, completion: Completion, tokenizer: &dyn Tokenizer) -> Attempt {
     let Completion { tokens, logprobs, finish } = completion;
-    Attempt { key, text: language.decode(&tokens), tokens, logprobs, finish }
+    Attempt { key, text: tokenizer.decode(&tokens), tokens, logprobs, finish }
 }

@@ -1,12 +1,11 @@
-//! Which questions a step draws: a fresh permutation every epoch, derived from the step number alone.
+//! Draw of a step's questions: a fresh permutation every epoch, derived from the step number alone.
 
 use std::sync::Arc;
 
-use thinktune_policy::{SampleKey, Stream, rng};
+use thinktune_policy::{SampleKey, Stream, Tokenizer, rng};
 use thinktune_tasks::Question;
 
 use crate::error::MethodError;
-use crate::language::Tokenizer;
 use crate::rollout::Asked;
 use crate::settings::{RlSettings, SettingError};
 
@@ -26,7 +25,7 @@ impl Questions {
     pub fn new(
         questions: Vec<Question>,
         settings: &RlSettings,
-        language: &dyn Tokenizer,
+        tokenizer: &dyn Tokenizer,
     ) -> Result<Self, MethodError> {
         let per_step = settings.rollout.questions_per_step;
         if questions.len() < per_step {
@@ -38,7 +37,7 @@ impl Questions {
         }
         let limit = settings.rollout.max_prompt_tokens;
         let asked = questions.into_iter().map(|question| {
-            let prompt = language.prompt_ids(&settings.ask.messages(&question))?;
+            let prompt = tokenizer.prompt_ids(&settings.ask.messages(&question))?;
             if prompt.len() > limit {
                 return Err(MethodError::BadData(format!(
                     "the prompt of question {} has {} tokens; rollout.max_prompt_tokens = {limit}",

@@ -1,4 +1,4 @@
-//! Which attempts of a group are guided.
+//! Choice of the attempts of a group that are guided.
 
 use thinktune_policy::{SampleKey, Stream, rng};
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::teacher::NoReply;
+use thinktune_policy::NoReply;
 
-/// What the teacher thinks of an attempt.
+/// The teacher's opinion of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opinion {
     /// The attempt's final answer is right.
@@ -51,7 +51,7 @@ pub enum Rejection {
     ResponseTooLong,
 }
 
-/// What is wrong with the format of a reply.
+/// Fault in the format of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FormatFault {
     /// A tag that should come next is nowhere in the rest of the reply.

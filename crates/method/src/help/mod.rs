@@ -15,20 +15,19 @@ pub mod splice;
 
 pub mod old;
 
+use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
+
 use crate::error::MethodError;
-use crate::language::Tokenizer;
-use crate::observer::Observer;
+use crate::progress::Progress;
 use crate::rollout::{Attempt, Group, Guided, Help};
-use crate::settings::{LowConfidence, RlSettings};
-use crate::step::Classroom;
+use crate::settings::RlSettings;
 use choose::choose;
 use feedback::{Rejection, parse};
 use gamma::gamma;
-use old::score_guidance;
 use splice::{Limits, splice};
-use teacher::{Reply, Request, reply_key};
+use teacher::reply_key;
 
-/// What the teacher's round took.
+/// Counts of the teacher's round.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HelpReport {
     /// Share of the eligible attempts asked for.
@@ -43,45 +42,39 @@ pub struct HelpReport {
 
 /// Lets the teacher help with a share gamma of each group's eligible attempts.
 pub fn help(
-    room: &mut Classroom<'_>,
+    teacher: Option<&mut (dyn Teacher + '_)>,
+    tokenizer: &dyn Tokenizer,
     groups: Vec<Group<Attempt>>,
     step: u32,
     settings: &RlSettings,
-    observer: &mut dyn Observer,
+    progress: &mut dyn Progress,
 ) -> Result<(Vec<Group<Guided>>, HelpReport), MethodError> {
     let gamma = gamma(&settings.guidance, settings.run.steps, step);
-    let stop = room.language.stop();
+    let stop = tokenizer.stop();
     let eligible: Vec<Vec<usize>> = groups.iter().map(|group| eligible(group, stop)).collect();
     let chosen: Vec<Vec<usize>> = groups
         .iter()
         .zip(&eligible)
         .map(|(group, rows)| choose(rows, gamma, settings.seed, step, group.asked.question.index))
         .collect();
-    let replies = ask(room, &groups, &chosen, observer)?;
+    let replies = ask(teacher, &groups, &chosen, progress)?;
     let count = |rows: &[Vec<usize>]| rows.iter().map(Vec::len).sum();
     let report = HelpReport {
         gamma,
         eligible: count(&eligible),
         chosen: count(&chosen),
-        teacher_tokens: replies.iter().map(Reply::tokens).sum(),
+        teacher_tokens: replies.iter().map(TeacherReply::tokens).sum(),
     };
 
     let mut replies = replies.into_iter();
     let guide_group = |(group, chosen): (Group<Attempt>, Vec<usize>)| {
         let guide_row = |(row, attempt)| {
             let reply = if chosen.contains(&row) { replies.next() } else { None };
-            guide(attempt, reply, room.language, settings)
+            guide(attempt, reply, tokenizer, settings)
         };
         Group { asked: group.asked, rows: group.rows.into_iter().enumerate().map(guide_row).collect() }
     };
-    let mut guided: Vec<Group<Guided>> = groups.into_iter().zip(chosen).map(guide_group).collect();
-    if settings.loss.low_confidence == LowConfidence::Clip
-        || settings.run.log_logprobs
-        || settings.run.check_logprobs
-    {
-        score_guidance(room.student, &mut guided, settings.rollout.temperature)?;
-    }
-    Ok((guided, report))
+    Ok((groups.into_iter().zip(chosen).map(guide_group).collect(), report))
 }
 
 /// Rows that ended by themselves.
@@ -91,24 +84,24 @@ fn eligible(group: &Group<Attempt>, stop: &[u32]) -> Vec<usize> {
 
 /// The teacher's replies on the chosen rows, group by group in row order.
 fn ask(
-    room: &mut Classroom<'_>,
+    teacher: Option<&mut (dyn Teacher + '_)>,
     groups: &[Group<Attempt>],
     chosen: &[Vec<usize>],
-    observer: &mut dyn Observer,
-) -> Result<Vec<Reply>, MethodError> {
-    let request = |group: &Group<Attempt>, row: usize| Request {
+    progress: &mut dyn Progress,
+) -> Result<Vec<TeacherReply>, MethodError> {
+    let request = |group: &Group<Attempt>, row: usize| TeacherRequest {
         question: group.asked.question.text.clone(),
         response: group.rows[row].text.clone(),
         key: reply_key(group.rows[row].key),
     };
-    let requests: Vec<Request> = groups
+    let requests: Vec<TeacherRequest> = groups
         .iter()
         .zip(chosen)
         .flat_map(|(group, rows)| rows.iter().map(move |&row| request(group, row)))
         .collect();
-    match &mut room.teacher {
+    match teacher {
         Some(teacher) if !requests.is_empty() => {
-            teacher.replies(&requests, &mut |progress| observer.sampling(progress))
+            Ok(teacher.replies(&requests, &mut |so_far| progress.sampling(so_far))?)
         }
         _ if requests.is_empty() => Ok(Vec::new()),
         _ => Err(MethodError::BadData("guidance is asked for and there is no teacher".into())),
@@ -116,19 +109,24 @@ fn ask(
 }
 
 /// One attempt after its reply, if it got one.
-fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Tokenizer, settings: &RlSettings) -> Guided {
+fn guide(
+    attempt: Attempt,
+    reply: Option<TeacherReply>,
+    tokenizer: &dyn Tokenizer,
+    settings: &RlSettings,
+) -> Guided {
     let (reply, outcome) = match reply {
         None => return Guided::plain(attempt, Help::NotChosen),
-        Some(Reply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),
-        Some(Reply::Missing(why)) => (String::new(), Err(Rejection::NoReply(why))),
-        Some(Reply::Truncated { text, .. }) => (text, Err(Rejection::Truncated)),
-        Some(Reply::Ended { text, .. }) => {
+        Some(TeacherReply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),
+        Some(TeacherReply::Missing(why)) => (String::new(), Err(Rejection::NoReply(why))),
+        Some(TeacherReply::Truncated { text, .. }) => (text, Err(Rejection::Truncated)),
+        Some(TeacherReply::Ended { text, .. }) => {
             let limits = Limits {
                 feedback_tokens: settings.guidance.max_feedback_tokens,
                 response_tokens: settings.rollout.max_response_tokens,
             };
             let outcome = parse(&text).and_then(|feedback| {
-                splice(&attempt, &feedback, language, limits).map(|tokens| (feedback, tokens))
+                splice(&attempt, &feedback, tokenizer, limits).map(|tokens| (feedback, tokens))
             });
             (text, outcome)
         }
@@ -143,7 +141,7 @@ fn guide(attempt: Attempt, reply: Option<Reply>, language: &dyn Tokenizer, setti
 mod tests {
     use super::*;
     use crate::help::feedback::FormatFault;
-    use crate::observer::Silent;
+    use crate::progress::Silent;
     use crate::rollout::Asked;
     use crate::testing::{self, Bigram, Chars, ScriptedTeacher};
     use std::sync::Arc;
@@ -170,8 +168,12 @@ mod tests {
         settings: &RlSettings,
     ) -> (Vec<Group<Guided>>, HelpReport) {
         let mut teacher = ScriptedTeacher;
-        let mut room = Classroom { student, language: &Chars, teacher: Some(&mut teacher), reference: None };
-        help(&mut room, groups, 1, settings, &mut Silent).unwrap()
+        let (mut groups, report) =
+            help(Some(&mut teacher), &Chars, groups, 1, settings, &mut Silent).unwrap();
+        if old::is_needed(settings) {
+            old::score_guidance(student, &mut groups, settings.rollout.temperature).unwrap();
+        }
+        (groups, report)
     }
 
     fn all_guided() -> RlSettings {

@@ -4,6 +4,14 @@ use thinktune_policy::{Score, TokenBatch};
 
 use crate::error::MethodError;
 use crate::rollout::{Group, Guided};
+use crate::settings::{LowConfidence, RlSettings};
+
+/// Returns true where the settings have a use for log pi_old of the teacher's tokens: for the clipped ratio, the log, or the check.
+pub fn is_needed(settings: &RlSettings) -> bool {
+    settings.loss.low_confidence == LowConfidence::Clip
+        || settings.run.log_logprobs
+        || settings.run.check_logprobs
+}
 
 /// Fills in the log-prob of every token that has none, under the student as it is before the step's updates,
 /// by one scoring pass over the guided trajectories.

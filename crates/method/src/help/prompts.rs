@@ -1,4 +1,4 @@
-//! What the teacher is shown: a system message, a few exchanges, the request. Prompt sets are files of the
+//! Prompts of the teacher: a system message, a few exchanges, the request. Prompt sets are files of the
 //! project (`crates/method/prompts/*/guidance.toml`), compiled in by name; a user may name a file instead.
 
 use std::fs;
@@ -22,7 +22,7 @@ const BUILT_IN: [(&str, &str); 4] = [
 const QUESTION: &str = "{question}";
 const RESPONSE: &str = "{response}";
 
-/// How the teacher is asked.
+/// Form of a request to the teacher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptSet {
@@ -40,7 +40,7 @@ pub struct PromptSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
-    /// What the feedback exemplifies.
+    /// The behaviour that the feedback exemplifies.
     pub behaviour: Behaviour,
     /// A question.
     pub question: String,

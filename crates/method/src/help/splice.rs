@@ -1,9 +1,9 @@
 //! A guided trajectory: attempt without its end token + blank line + reason + blank line + phrase + end token.
 
+use thinktune_policy::Tokenizer;
 use thinktune_runlog::event::Author;
 
 use crate::help::feedback::{Feedback, FormatFault, Rejection};
-use crate::language::Tokenizer;
 use crate::rollout::{Attempt, Token};
 
 /// Longest guidance and longest result, in tokens.
@@ -23,12 +23,12 @@ pub struct Limits {
 pub fn splice(
     attempt: &Attempt,
     feedback: &Feedback,
-    language: &dyn Tokenizer,
+    tokenizer: &dyn Tokenizer,
     limits: Limits,
 ) -> Result<Vec<Token>, Rejection> {
     let (end, said) = attempt.tokens.split_last().expect("an eligible attempt has its end token");
-    let guidance = language.encode(&format!("\n\n{}\n\n{}", feedback.reason, feedback.phrase));
-    if language.decode(&guidance) != language.decode_raw(&guidance) {
+    let guidance = tokenizer.encode(&format!("\n\n{}\n\n{}", feedback.reason, feedback.phrase));
+    if tokenizer.decode(&guidance) != tokenizer.decode_raw(&guidance) {
         return Err(Rejection::BadFormat(FormatFault::SpecialToken));
     }
     if guidance.len() > limits.feedback_tokens {

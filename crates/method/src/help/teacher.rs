@@ -1,89 +1,19 @@
-//! Who gives the feedback.
+//! A teacher in this process.
 
 use std::sync::Arc;
 
-use thinktune_policy::{Completion, Finish, Generate, GenerateProgress, Prompt, SampleKey, Sampling, Stream};
+use thinktune_policy::{
+    Completion, Finish, Generate, GenerateProgress, ModelError, Prompt, SampleKey, Sampling, Stream, Teacher,
+    TeacherError, TeacherReply, TeacherRequest, TeacherSampling, Tokenizer,
+};
 
-use crate::error::MethodError;
 use crate::help::prompts::PromptSet;
-use crate::language::Tokenizer;
 use crate::settings::RlSettings;
-
-/// An attempt the teacher is asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The question.
-    pub question: String,
-    /// The student's response.
-    pub response: String,
-    /// Keys the random numbers of the reply.
-    pub key: SampleKey,
-}
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// A reply that ended by itself; special tokens, if any, are shown in it.
-    Ended {
-        /// The reply without its end token.
-        text: String,
-        /// Tokens drawn.
-        tokens: usize,
-    },
-    /// A reply cut off by the token limit.
-    Truncated {
-        /// What there is of it.
-        text: String,
-        /// Tokens drawn.
-        tokens: usize,
-    },
-    /// The request did not fit into the teacher's prompt; nothing was asked.
-    PromptTooLong,
-    /// A teacher elsewhere gave no reply that can be used.
-    Missing(NoReply),
-}
-
-/// Why a teacher elsewhere gave no reply. It costs guidance, not the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NoReply {
-    /// There was no connection, or it broke.
-    Unreachable,
-    /// The reply did not come in time.
-    TimedOut,
-    /// The server was too busy.
-    Busy,
-    /// The server failed.
-    ServerError,
-    /// The server refused the request.
-    Refused,
-    /// What came was no reply.
-    BadAnswer,
-}
-
-impl Reply {
-    /// Tokens drawn for it.
-    pub fn tokens(&self) -> usize {
-        match self {
-            Self::Ended { tokens, .. } | Self::Truncated { tokens, .. } => *tokens,
-            Self::PromptTooLong | Self::Missing(_) => 0,
-        }
-    }
-}
-
-/// Something that reacts to attempts. It is frozen: nothing here can train it.
-pub trait Teacher {
-    /// One reply per request, in order. A reply depends on its request alone.
-    fn replies(
-        &mut self,
-        requests: &[Request],
-        progress: &mut dyn FnMut(GenerateProgress),
-    ) -> Result<Vec<Reply>, MethodError>;
-}
 
 /// A model in this process.
 pub struct LocalTeacher<'a> {
     model: &'a mut dyn Generate,
-    language: &'a dyn Tokenizer,
+    tokenizer: &'a dyn Tokenizer,
     prompts: PromptSet,
     sampling: Sampling,
     max_prompt_tokens: usize,
@@ -93,31 +23,30 @@ impl<'a> LocalTeacher<'a> {
     /// A teacher that is shown `prompts` and samples as `settings` say.
     pub fn new(
         model: &'a mut dyn Generate,
-        language: &'a dyn Tokenizer,
+        tokenizer: &'a dyn Tokenizer,
         prompts: PromptSet,
         settings: &RlSettings,
     ) -> Self {
-        let guidance = &settings.guidance;
-        let mut sampling =
-            Sampling::plain(settings.seed, guidance.max_teacher_tokens, language.stop().to_vec());
-        sampling.temperature = guidance.teacher_temperature;
-        Self { model, language, prompts, sampling, max_prompt_tokens: guidance.max_teacher_prompt_tokens }
+        let TeacherSampling { seed, temperature, max_tokens, max_prompt_tokens } = sampling_of(settings);
+        let plain = Sampling::plain(seed, max_tokens, tokenizer.stop().to_vec());
+        let sampling = Sampling { temperature, ..plain };
+        Self { model, tokenizer, prompts, sampling, max_prompt_tokens }
     }
 
-    fn prompt(&self, request: &Request) -> Result<Option<Prompt>, MethodError> {
+    fn prompt(&self, request: &TeacherRequest) -> Result<Option<Prompt>, ModelError> {
         let messages = self.prompts.messages(&request.question, &request.response);
-        let tokens: Arc<[u32]> = self.language.prompt_ids(&messages)?.into();
+        let tokens: Arc<[u32]> = self.tokenizer.prompt_ids(&messages)?.into();
         let fits = tokens.len() <= self.max_prompt_tokens;
         Ok(fits.then(|| Prompt { tokens, keys: vec![request.key] }))
     }
 
-    fn reply(&self, completion: &Completion) -> Reply {
+    fn reply(&self, completion: &Completion) -> TeacherReply {
         let tokens = completion.tokens.len();
         match (completion.finish, completion.tokens.split_last()) {
             (Finish::Stop, Some((_end, said))) => {
-                Reply::Ended { text: self.language.decode_raw(said), tokens }
+                TeacherReply::Ended { text: self.tokenizer.decode_raw(said), tokens }
             }
-            _ => Reply::Truncated { text: self.language.decode_raw(&completion.tokens), tokens },
+            _ => TeacherReply::Truncated { text: self.tokenizer.decode_raw(&completion.tokens), tokens },
         }
     }
 }
@@ -125,21 +54,32 @@ impl<'a> LocalTeacher<'a> {
 impl Teacher for LocalTeacher<'_> {
     fn replies(
         &mut self,
-        requests: &[Request],
+        requests: &[TeacherRequest],
         progress: &mut dyn FnMut(GenerateProgress),
-    ) -> Result<Vec<Reply>, MethodError> {
+    ) -> Result<Vec<TeacherReply>, TeacherError> {
         let prompts = requests.iter().map(|request| self.prompt(request)).collect::<Result<Vec<_>, _>>()?;
         let fitting: Vec<Prompt> = prompts.iter().flatten().cloned().collect();
         if fitting.is_empty() {
-            return Ok(vec![Reply::PromptTooLong; requests.len()]);
+            return Ok(vec![TeacherReply::PromptTooLong; requests.len()]);
         }
         let completions = self.model.generate(&fitting, &self.sampling, progress)?;
         let mut completions = completions.iter().flatten();
         let reply = |prompt: &Option<Prompt>| match prompt.as_ref().and_then(|_| completions.next()) {
             Some(completion) => self.reply(completion),
-            None => Reply::PromptTooLong,
+            None => TeacherReply::PromptTooLong,
         };
         Ok(prompts.iter().map(reply).collect())
+    }
+}
+
+/// Sampling of replies, as the settings have it.
+pub fn sampling_of(settings: &RlSettings) -> TeacherSampling {
+    let guidance = &settings.guidance;
+    TeacherSampling {
+        seed: settings.seed,
+        temperature: guidance.teacher_temperature,
+        max_tokens: guidance.max_teacher_tokens,
+        max_prompt_tokens: guidance.max_teacher_prompt_tokens,
     }
 }
 
@@ -153,12 +93,12 @@ mod tests {
     use super::*;
     use crate::testing::{self, Bigram, Chars};
 
-    fn request(response: &str) -> Request {
+    fn request(response: &str) -> TeacherRequest {
         let key = reply_key(testing::attempt("x").key);
-        Request { question: "1+1=?".into(), response: response.into(), key }
+        TeacherRequest { question: "1+1=?".into(), response: response.into(), key }
     }
 
-    fn replies(model: &mut Bigram, settings: &RlSettings, requests: &[Request]) -> Vec<Reply> {
+    fn replies(model: &mut Bigram, settings: &RlSettings, requests: &[TeacherRequest]) -> Vec<TeacherReply> {
         let prompts = PromptSet::load("reasoning").unwrap();
         LocalTeacher::new(model, &Chars, prompts, settings).replies(requests, &mut |_| ()).unwrap()
     }
@@ -175,16 +115,16 @@ mod tests {
         let mut model = Bigram::writing(&["hm"], 30.0);
         let mut settings = testing::rl_settings();
         let all = replies(&mut model, &settings, &[request("2")]);
-        assert_eq!(all, [Reply::Ended { text: "hm".into(), tokens: 3 }]);
+        assert_eq!(all, [TeacherReply::Ended { text: "hm".into(), tokens: 3 }]);
 
         settings.guidance.max_teacher_tokens = 2;
         let all = replies(&mut model, &settings, &[request("2")]);
-        assert_eq!(all, [Reply::Truncated { text: "hm".into(), tokens: 2 }]);
+        assert_eq!(all, [TeacherReply::Truncated { text: "hm".into(), tokens: 2 }]);
 
         let messages = PromptSet::load("reasoning").unwrap().messages("1+1=?", "2");
         settings.guidance.max_teacher_prompt_tokens = Chars.prompt_ids(&messages).unwrap().len();
         let all = replies(&mut model, &settings, &[request("22"), request("2")]);
-        assert_eq!(all[0], Reply::PromptTooLong);
-        assert_eq!(all[1], Reply::Truncated { text: "hm".into(), tokens: 2 });
+        assert_eq!(all[0], TeacherReply::PromptTooLong);
+        assert_eq!(all[1], TeacherReply::Truncated { text: "hm".into(), tokens: 2 });
     }
 }

@@ -6,11 +6,9 @@ pub mod phrase;
 
 pub mod advantage;
 
-pub mod shaping;
-
+use thinktune_policy::Tokenizer;
 use thinktune_tasks::{AnswerKind, Verdict, first_attempt, grade_boxed};
 
-use crate::language::Tokenizer;
 use crate::rollout::{Group, Guided, Scored, ended};
 use crate::settings::RewardSettings;
 use advantage::advantages;
@@ -20,13 +18,13 @@ use phrase::phrase_bonus;
 /// Gives every row its reward, and its advantage over the whole group, guided rows included.
 pub fn reward(
     groups: Vec<Group<Guided>>,
-    language: &dyn Tokenizer,
+    tokenizer: &dyn Tokenizer,
     settings: &RewardSettings,
 ) -> Vec<Group<Scored>> {
     let score_group = |group: Group<Guided>| {
         let gold = &group.asked.question.gold;
         let mut rows: Vec<Scored> =
-            group.rows.into_iter().map(|row| score(row, gold, language, settings)).collect();
+            group.rows.into_iter().map(|row| score(row, gold, tokenizer, settings)).collect();
         let rewards: Vec<f64> = rows.iter().map(|row| row.reward).collect();
         for (row, advantage) in rows.iter_mut().zip(advantages(&rewards)) {
             row.advantage = advantage;
@@ -37,16 +35,16 @@ pub fn reward(
 }
 
 /// A row with its reward; its advantage is still 0.
-fn score(guided: Guided, gold: &str, language: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
+fn score(guided: Guided, gold: &str, tokenizer: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
     let ids = guided.ids();
-    let text = language.decode(&ids);
-    let outcome = Outcome::of(AnswerKind::Boxed, &text, ended(&ids, language.stop()), gold);
+    let text = tokenizer.decode(&ids);
+    let outcome = Outcome::of(AnswerKind::Boxed, &text, ended(&ids, tokenizer.stop()), gold);
     let attempt = &guided.attempt;
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
-        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(language.stop()), gold),
+        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(tokenizer.stop()), gold),
         first_attempt_right: grade_boxed(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
         guided,
         text,

@@ -3,12 +3,12 @@
 use thinktune_tasks::grading::grade;
 use thinktune_tasks::{AnswerKind, Grade, Verdict};
 
-/// What a text is worth.
+/// Outcome of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The grader's word; the grader is the one evaluation uses.
     pub grade: Grade,
-    /// Whether it ended properly: exactly one stop token, at the end.
+    /// True where it ended properly: exactly one stop token, at the end.
     pub ended: bool,
 }
 
@@ -18,7 +18,7 @@ impl Outcome {
         Self { grade: grade(kind, gold, text), ended }
     }
 
-    /// Whether it ended properly with a correct final answer.
+    /// Returns true where it ended properly with a correct final answer: what `accuracy` counts.
     pub fn is_right(&self) -> bool {
         self.ended && self.grade.verdict == Verdict::Correct
     }

@@ -10,7 +10,7 @@ pub fn phrase_bonus(text: &str, settings: &RewardSettings) -> f64 {
     }
 }
 
-/// Whether a phrase appears exactly once.
+/// Returns true where a phrase appears exactly once.
 pub fn says_once(text: &str, phrase: &str) -> bool {
     text.matches(phrase).count() == 1
 }

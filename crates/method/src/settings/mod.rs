@@ -1,18 +1,8 @@
 //! Settings of a run, checked before anything is loaded.
 //!
-//! Each setting is [defined once](section!) in `sections.rs`: name, type, default, range, meaning. The structs hold
+//! Each setting is [defined once](thinktune_settings::section!) in `sections.rs`: name, type, default, range, meaning. The structs hold
 //! plain values; [`Checked`] is the proof that they make sense together, and the only form that
 //! [`run`](crate::run) and [`sft`](crate::sft) accept. Key names in errors are those of the configuration file.
-
-mod error;
-
-mod kind;
-
-mod range;
-
-mod values;
-
-mod define;
 
 mod sections;
 
@@ -23,16 +13,14 @@ use std::ops::Deref;
 use thinktune_policy::{AdamW, Message};
 use thinktune_tasks::Question;
 
-pub use define::{DefaultValue, Section, Setting, doc_lines, dotted};
-pub use error::SettingError;
-pub use kind::{Kind, SettingValue};
-pub use range::{Range, above, any, at_least, between, check_range, from_below, within};
 pub use sections::{
     Aggregation, ExampleSettings, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, LowConfidence,
     LrSchedule, MiniBatchSettings, OptimizerSettings, RewardSettings, RolloutSettings, RunSettings, Scope,
 };
-pub use toml::Value as TomlValue;
-pub use values::Values;
+pub use thinktune_settings::{
+    DefaultValue, Kind, Range, Section, Setting, SettingError, SettingValue, TomlValue, Values, above, any,
+    at_least, between, check_range, doc_lines, dotted, from_below, within,
+};
 
 /// Settings that can judge themselves.
 pub trait Check {

@@ -1,7 +1,6 @@
 //! The settings of the methods, each defined here and nowhere else.
 
-use super::range::{above, at_least, between, from_below, within};
-use crate::{choices, section};
+use thinktune_settings::{above, at_least, between, choices, from_below, section, within};
 
 section! {
     /// Sampling of attempts. Nothing is truncated (no top-k, top-p or min-p), because the method trains on the

@@ -13,11 +13,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use thinktune_policy::{Message, Role};
+use thinktune_policy::{Message, Role, Tokenizer};
 use thinktune_tasks::Question;
 
 use crate::error::MethodError;
-use crate::language::Tokenizer;
 use crate::settings::Ask;
 
 /// Tokens and which of them are learnt.
@@ -52,7 +51,7 @@ impl Sequence {
 ///
 /// # Errors
 /// A line that is not an example, named by file and line; a file without examples.
-pub fn read(path: &Path, language: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
+pub fn read(path: &Path, tokenizer: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
     let io = |source| MethodError::Io { path: path.into(), source };
     let mut sequences = Vec::new();
     for (index, line) in BufReader::new(File::open(path).map_err(io)?).lines().enumerate() {
@@ -62,7 +61,7 @@ pub fn read(path: &Path, language: &dyn Tokenizer) -> Result<Vec<Sequence>, Meth
         }
         let bad = |message| MethodError::BadLine { path: path.into(), line: index + 1, message };
         let example = parse(&line).map_err(bad)?;
-        sequences.extend(example.sequences(language).map_err(|error| bad(error.to_string()))?);
+        sequences.extend(example.sequences(tokenizer).map_err(|error| bad(error.to_string()))?);
     }
     if sequences.is_empty() {
         return Err(MethodError::BadData(format!("{}: no examples in the file", path.display())));
@@ -77,7 +76,7 @@ pub fn read(path: &Path, language: &dyn Tokenizer) -> Result<Vec<Sequence>, Meth
 pub fn from_questions(
     questions: &[Question],
     ask: &Ask,
-    language: &dyn Tokenizer,
+    tokenizer: &dyn Tokenizer,
 ) -> Result<Vec<Sequence>, MethodError> {
     let sequence = |question: &Question| {
         let Some(solution) = &question.solution else {
@@ -86,8 +85,8 @@ pub fn from_questions(
                 question.index
             )));
         };
-        let prompt = language.prompt_ids(&ask.messages(question))?;
-        Ok(Sequence::answer(prompt, &language.answer_ids(solution)))
+        let prompt = tokenizer.prompt_ids(&ask.messages(question))?;
+        Ok(Sequence::answer(prompt, &tokenizer.answer_ids(solution)))
     };
     questions.iter().map(sequence).collect()
 }
@@ -154,12 +153,12 @@ impl WeightedMessage {
 }
 
 impl Example {
-    fn sequences(self, language: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
+    fn sequences(self, tokenizer: &dyn Tokenizer) -> Result<Vec<Sequence>, MethodError> {
         match self {
-            Self::Document(text) => Ok(vec![Sequence::document(language.document_ids(&text))]),
+            Self::Document(text) => Ok(vec![Sequence::document(tokenizer.document_ids(&text))]),
             Self::Pair { prompt, completion } => {
-                let prompt = language.prompt_ids(&[Message::user(prompt)])?;
-                Ok(vec![Sequence::answer(prompt, &language.answer_ids(&completion))])
+                let prompt = tokenizer.prompt_ids(&[Message::user(prompt)])?;
+                Ok(vec![Sequence::answer(prompt, &tokenizer.answer_ids(&completion))])
             }
             Self::Conversation(messages) => {
                 let learnt: Vec<bool> = messages.iter().map(WeightedMessage::is_learnt).collect();
@@ -167,8 +166,8 @@ impl Example {
                 (0..messages.len())
                     .filter(|&index| learnt[index])
                     .map(|index| {
-                        let prompt = language.prompt_ids(&messages[..index])?;
-                        Ok(Sequence::answer(prompt, &language.answer_ids(&messages[index].content)))
+                        let prompt = tokenizer.prompt_ids(&messages[..index])?;
+                        Ok(Sequence::answer(prompt, &tokenizer.answer_ids(&messages[index].content)))
                     })
                     .collect()
             }

@@ -5,62 +5,78 @@
 pub mod examples;
 
 use thinktune_policy::{Policy, TokenBatch, Train};
-use thinktune_runlog::RunFolder;
 use thinktune_runlog::event::SftMetrics;
+use thinktune_runlog::{Phase, PhaseTokens};
 
 use crate::act::questions::permutation;
 use crate::error::MethodError;
-use crate::observer::{Observer, Phase, PhaseTokens};
-use crate::run::{RunEnd, load_checkpoint, save_checkpoint};
+use crate::progress::Progress;
+use crate::run::{Run, Schedule, StepLog};
 use crate::settings::{Checked, SftSettings};
 use crate::train::batch::{GroupLengths, micro_batches};
 use crate::train::schedule::learning_rate;
 use examples::Sequence;
 
-/// Trains `student` on `sequences` until the last epoch is done or the observer interrupts.
-///
-/// # Errors
-/// Nothing to train on, a loss that is not finite, a failing model or disk.
-pub fn run_sft(
-    student: &mut dyn Policy,
-    sequences: Vec<Sequence>,
-    settings: &Checked<SftSettings>,
-    folder: &mut RunFolder,
-    observer: &mut dyn Observer,
-) -> Result<RunEnd, MethodError> {
-    let plan = Plan::new(sequences, settings, observer)?;
-    let (done, ()) = load_checkpoint(student, folder)?.unwrap_or_default();
-    for step in done + 1..=plan.steps() {
-        observer.phase(step, Phase::Train);
-        let metrics = update(student, &plan, step, settings)?;
-        observer.phase(step, Phase::Write);
-        folder.append_metrics(&metrics)?;
-        let tokens = PhaseTokens { train: metrics.batch_tokens, ..PhaseTokens::default() };
-        if let Some(timings) = observer.timings(step, tokens) {
-            folder.append_timings(&timings)?;
-        }
-        observer.sft_step(&metrics);
-        let (last, interrupted) = (step == plan.steps(), observer.interrupted());
-        if last || interrupted || step % settings.checkpoint_every == 0 {
-            save_checkpoint(student, folder, observer, step, &())?;
-        }
-        if interrupted && !last {
-            return Ok(RunEnd::Interrupted { step });
-        }
-    }
-    Ok(RunEnd::Done { steps: plan.steps() })
+/// A run of supervised fine-tuning.
+pub struct SftRun<'a> {
+    student: &'a mut dyn Policy,
+    plan: SftPlan,
+    settings: &'a Checked<SftSettings>,
 }
 
-/// Which sequences each update sees.
+impl<'a> SftRun<'a> {
+    /// A run at its beginning.
+    pub fn new(student: &'a mut dyn Policy, plan: SftPlan, settings: &'a Checked<SftSettings>) -> Self {
+        Self { student, plan, settings }
+    }
+}
+
+impl Run for SftRun<'_> {
+    type Metrics = SftMetrics;
+    type State = ();
+
+    fn schedule(&self) -> Schedule {
+        let checkpoint_every = self.settings.checkpoint_every;
+        Schedule { steps: self.plan.steps(), checkpoint_every, eval_every: None }
+    }
+
+    fn student(&self) -> &dyn Policy {
+        &*self.student
+    }
+
+    fn student_mut(&mut self) -> &mut dyn Policy {
+        &mut *self.student
+    }
+
+    fn state(&self) -> &() {
+        &()
+    }
+
+    fn restore(&mut self, (): ()) {}
+
+    fn step(&mut self, number: u32, progress: &mut dyn Progress) -> Result<StepLog<SftMetrics>, MethodError> {
+        progress.phase(number, Phase::Train);
+        let metrics = update(&mut *self.student, &self.plan, number, self.settings)?;
+        let tokens = PhaseTokens { train: metrics.batch_tokens, ..PhaseTokens::default() };
+        Ok(StepLog { metrics, rollouts: None, tokens })
+    }
+
+    fn summary(metrics: &SftMetrics) -> String {
+        let SftMetrics { loss, grad_norm, lr, .. } = *metrics;
+        format!("loss {loss:.4}  grad norm {grad_norm:.3}  lr {lr:.2e}")
+    }
+}
+
+/// Sequences that each update sees.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct SftPlan {
     sequences: Vec<Sequence>,
     seed: u64,
     batch_size: usize,
     epochs: u32,
 }
 
-impl Plan {
+impl SftPlan {
     /// Drops what is too long or has nothing to learn, with a notice.
     ///
     /// # Errors
@@ -68,7 +84,7 @@ impl Plan {
     pub fn new(
         mut sequences: Vec<Sequence>,
         settings: &SftSettings,
-        observer: &mut dyn Observer,
+        progress: &mut dyn Progress,
     ) -> Result<Self, MethodError> {
         let before = sequences.len();
         let limit = settings.examples.max_tokens;
@@ -81,7 +97,7 @@ impl Plan {
             )));
         }
         if dropped > 0 {
-            observer.notice(&format!(
+            progress.notice(&format!(
                 "{dropped} of {before} sequences have more than sft.max_tokens = {limit} tokens and are left out"
             ));
         }
@@ -115,7 +131,7 @@ impl Plan {
 /// One optimizer update.
 fn update(
     student: &mut (impl Train + ?Sized),
-    plan: &Plan,
+    plan: &SftPlan,
     step: u32,
     settings: &SftSettings,
 ) -> Result<SftMetrics, MethodError> {
@@ -163,9 +179,11 @@ fn update(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observer::Silent;
+    use crate::progress::Silent;
+    use crate::run::{RunEnd, drive};
     use crate::settings::{ExampleSettings, OptimizerSettings};
-    use crate::testing::{self, Bigram, Chars, Stopper};
+    use crate::testing::{self, Bigram, Chars, Stopper, Watcher};
+    use thinktune_policy::Tokenizer;
 
     fn settings() -> Checked<SftSettings> {
         Checked::new(SftSettings {
@@ -179,15 +197,23 @@ mod tests {
 
     fn sequences() -> Vec<Sequence> {
         let texts = ["abc", "abd", "abe", "ab", "abcabcabc"];
-        texts
-            .iter()
-            .map(|text| Sequence::document(crate::language::Tokenizer::document_ids(&Chars, text)))
-            .collect()
+        texts.iter().map(|text| Sequence::document(Chars.document_ids(text))).collect()
     }
 
-    fn train(student: &mut Bigram, dir: &std::path::Path, observer: &mut dyn Observer) -> RunEnd {
-        let mut folder = testing::run_folder(dir);
-        run_sft(student, sequences(), &settings(), &mut folder, observer).unwrap()
+    fn train_on(
+        student: &mut Bigram,
+        sequences: Vec<Sequence>,
+        dir: &std::path::Path,
+        watcher: &mut dyn Watcher,
+    ) -> Result<RunEnd, MethodError> {
+        let settings = settings();
+        let plan = SftPlan::new(sequences, &settings, &mut Silent)?;
+        let mut run = SftRun::new(student, plan, &settings);
+        testing::with_hooks(None, watcher, |hooks| drive(&mut run, &mut testing::run_folder(dir), hooks))
+    }
+
+    fn train(student: &mut Bigram, dir: &std::path::Path, watcher: &mut dyn Watcher) -> RunEnd {
+        train_on(student, sequences(), dir, watcher).unwrap()
     }
 
     #[test]
@@ -244,8 +270,7 @@ mod tests {
         let answer = vec![Sequence::answer(prompt, &['a'.into(), testing::END])];
         let dir = tempfile::tempdir().unwrap();
         let mut student = Bigram::default();
-        let mut folder = testing::run_folder(dir.path());
-        run_sft(&mut student, answer, &settings(), &mut folder, &mut Silent).unwrap();
+        train_on(&mut student, answer, dir.path(), &mut Silent).unwrap();
         let touched = |previous: u32| {
             student.weights[previous as usize * testing::VOCAB..][..testing::VOCAB].iter().any(|&w| w != 0.0)
         };
@@ -257,7 +282,7 @@ mod tests {
     fn nothing_to_train_on_is_an_error() {
         let mut settings = (*settings()).clone();
         settings.examples.max_tokens = 2;
-        let message = Plan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
+        let message = SftPlan::new(sequences(), &settings, &mut Silent).unwrap_err().to_string();
         assert!(
             message.contains("none of the 5 sequences") && message.contains("max_tokens = 2"),
             "{message}"
@@ -270,8 +295,7 @@ mod tests {
         student.weights['b' as usize * testing::VOCAB] = f32::NAN;
         let before = student.weights.clone();
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = testing::run_folder(dir.path());
-        let error = run_sft(&mut student, sequences(), &settings(), &mut folder, &mut Silent).unwrap_err();
+        let error = train_on(&mut student, sequences(), dir.path(), &mut Silent).unwrap_err();
         assert!(error.to_string().contains("step 1: the loss of sequence "), "{error}");
         assert!(before.iter().zip(&student.weights).all(|(a, b)| a.to_bits() == b.to_bits()));
     }

@@ -1,4 +1,4 @@
-//! How token terms become one number.
+//! Aggregation of token terms into one number.
 
 use crate::settings::Aggregation;
 

@@ -2,22 +2,22 @@
 
 use thinktune_runlog::event::Author;
 
-use crate::reward::shaping::{is_low_confidence, w_aas};
 use crate::rollout::{Scored, Token};
 use crate::settings::{LossSettings, LowConfidence, Scope};
+use crate::train::shaping::{is_low_confidence, w_aas};
 
-/// What a token adds to the loss, before its share in the mini-batch is applied.
+/// Term of a token in the loss, before its share in the mini-batch is applied.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenLoss {
     /// The loss.
     pub value: f64,
     /// d value / d log pi(o_t).
     pub slope: f64,
-    /// How it came about.
+    /// The branch it came from.
     pub kind: Kind,
 }
 
-/// Which branch of the objective a token took.
+/// Branch of the objective that a token took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Ordinary: the ratio w, unclipped.

@@ -9,7 +9,7 @@ use thinktune_policy::{
 };
 
 use super::row::Owner;
-use super::{Events, Limits, Model, Scheduler, Work, check_prompt, lost};
+use super::{Events, Limits, Model, Scheduler, Submission, check_prompt, lost};
 use crate::ModelSpec;
 use crate::engine::Engine;
 
@@ -71,7 +71,7 @@ impl<B: Backend> Batcher for RunningBatch<B> {
         self.engine.reserve(longest.min(self.engine.spec().context))?;
         let ticket = Ticket(self.next);
         self.next += 1;
-        let work = Work {
+        let work = Submission {
             prompt_id: ticket.0,
             prompt: request.prompt,
             samples: request.keys.into_iter().enumerate().collect(),

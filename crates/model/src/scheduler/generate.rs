@@ -9,7 +9,7 @@ use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Samplin
 use super::prefixes::{PrefixStore, SHORTEST, common_prefix};
 use super::queue::{Exchange, Shared, lock};
 use super::row::Owner;
-use super::{Events, Limits, Model, Prefilled, Scheduler, Work, check_prompt, lost, prefill_beginning};
+use super::{Events, Limits, Model, Prefilled, Scheduler, Submission, check_prompt, lost, prefill_beginning};
 use crate::ModelSpec;
 use crate::memory::MachineMemory;
 
@@ -118,7 +118,7 @@ pub(crate) fn run<B: Backend>(
 fn decode<B: Backend>(
     scheduler: &mut Scheduler<B>,
     model: &Model<'_, B>,
-    (queue, exchange): (&Mutex<VecDeque<Work<B>>>, &Exchange<B>),
+    (queue, exchange): (&Mutex<VecDeque<Submission<B>>>, &Exchange<B>),
     emit: &mut dyn FnMut(Done) -> bool,
 ) -> Result<(), ComputeError> {
     let mut emitting = Emitting { emit, heard: true };
@@ -159,7 +159,7 @@ fn queue<B: Backend>(
     beginning: Option<&Beginning<B>>,
     sampling: &Sampling,
     threads: usize,
-) -> VecDeque<Work<B>> {
+) -> VecDeque<Submission<B>> {
     let parts = if prompts.len() >= 2 * threads { 1 } else { threads };
     let sampling = Arc::new(sampling.clone());
     let mut queue = VecDeque::new();
@@ -168,7 +168,7 @@ fn queue<B: Backend>(
         let size = samples.len().div_ceil(parts).max(1);
         let units = samples.chunks(size);
         let shared: Arc<Shared<Prefilled<B>>> = Arc::new(Shared::new(units.len()));
-        queue.extend(units.map(|samples| Work {
+        queue.extend(units.map(|samples| Submission {
             prompt_id: index,
             prompt: Arc::clone(&prompt.tokens),
             samples: samples.iter().copied().collect(),

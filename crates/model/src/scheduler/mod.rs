@@ -33,7 +33,7 @@ pub(crate) struct Model<'a, B: Backend> {
 }
 
 /// A prompt and the samples of it that a scheduler is given.
-pub(crate) struct Work<B: Backend> {
+pub(crate) struct Submission<B: Backend> {
     /// Whose it is, in the owner's terms.
     pub(crate) prompt_id: usize,
     pub(crate) prompt: Arc<[u32]>,
@@ -79,7 +79,7 @@ pub(crate) struct Limits {
 
 /// A prompt being run, a piece at a time.
 struct Filling<B: Backend> {
-    work: Work<B>,
+    work: Submission<B>,
     seq: B::KvSeq,
     done: usize,
     scores: Vec<Alternatives>,
@@ -87,7 +87,7 @@ struct Filling<B: Backend> {
 
 /// A prompt that has been run and whose samples have not all entered.
 struct Entering<B: Backend> {
-    work: Work<B>,
+    work: Submission<B>,
     prefilled: Arc<Prefilled<B>>,
 }
 
@@ -95,7 +95,7 @@ struct Entering<B: Backend> {
 pub(crate) struct Scheduler<B: Backend> {
     backend: B,
     limits: Limits,
-    pending: VecDeque<Work<B>>,
+    pending: VecDeque<Submission<B>>,
     filling: Option<Filling<B>>,
     entering: Option<Entering<B>>,
     pub(crate) rows: Vec<Row<B>>,
@@ -120,7 +120,7 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Takes a prompt; its samples enter as soon as there is room.
-    pub(crate) fn submit(&mut self, work: Work<B>) {
+    pub(crate) fn submit(&mut self, work: Submission<B>) {
         self.pending.push_back(work);
     }
 
@@ -175,7 +175,7 @@ impl<B: Backend> Scheduler<B> {
     pub(crate) fn step(
         &mut self,
         model: &Model<'_, B>,
-        more: &mut dyn FnMut() -> Option<Work<B>>,
+        more: &mut dyn FnMut() -> Option<Submission<B>>,
         events: &mut dyn Events,
     ) -> Result<(), ComputeError> {
         let mut budget = self.limits.prefill;
@@ -233,7 +233,7 @@ impl<B: Backend> Scheduler<B> {
     fn fill(
         &mut self,
         model: &Model<'_, B>,
-        more: &mut dyn FnMut() -> Option<Work<B>>,
+        more: &mut dyn FnMut() -> Option<Submission<B>>,
         budget: &mut usize,
         events: &mut dyn Events,
     ) -> Result<bool, ComputeError> {
@@ -276,7 +276,7 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Where a prompt begins to be run: behind its longest known beginning.
-    fn begin(&mut self, model: &Model<'_, B>, work: Work<B>) -> Filling<B> {
+    fn begin(&mut self, model: &Model<'_, B>, work: Submission<B>) -> Filling<B> {
         // a prompt that is scored needs the outputs of all its tokens; any other keeps a token to run
         let own = &work.prompt[..work.prompt.len().saturating_sub(1)];
         let known = match (&work.beginning, model.prefixes) {
@@ -293,7 +293,7 @@ impl<B: Backend> Scheduler<B> {
     }
 
     /// Runs a whole prompt.
-    fn prefill(&mut self, model: &Model<'_, B>, work: &Work<B>) -> Result<Prefilled<B>, ComputeError> {
+    fn prefill(&mut self, model: &Model<'_, B>, work: &Submission<B>) -> Result<Prefilled<B>, ComputeError> {
         let (mut seq, done) = match &work.beginning {
             Some((seq, len)) => (self.backend.kv_fork(seq, *len), *len),
             None => (new_seq(&self.backend, model.weights), 0),

@@ -130,7 +130,7 @@ metrics! {
         pub questions: u64 = Count,
         /// Responses sampled per question.
         pub samples: u64 = Count,
-        /// Share of responses with a correct final answer.
+        /// Share of responses that ended by themselves with a correct final answer.
         pub accuracy: f64 = Share,
         /// Standard error of `accuracy` over questions.
         pub accuracy_stderr: f64 = Share,

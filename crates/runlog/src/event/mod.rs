@@ -8,11 +8,13 @@
 //! unit and meaning of each field: [`Metrics::FIELDS`].
 
 mod field;
+mod held_out;
 mod metrics;
 mod rollout;
 mod timings;
 
 pub use field::{Field, Metrics, Unit};
+pub use held_out::{HeldOutRecord, HeldOutResult};
 pub use metrics::{EvalMetrics, SftMetrics, StepMetrics};
 pub use rollout::{Author, AuthorRun, GuidanceRecord, RolloutRecord, author_runs};
 pub use timings::{PhaseTiming, StepTimings};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use thinktune_method::act::questions::Questions;
-use thinktune_method::observer::Silent;
-use thinktune_method::sft::Plan as SftPlan;
+use thinktune_method::progress::Silent;
+use thinktune_method::sft::SftPlan;
 use thinktune_model::ModelSpec;
 use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
 use thinktune_text::ChatTokenizer;

@@ -4,8 +4,8 @@ use thinktune_method::settings::{
     ExampleSettings, GammaSchedule, GuidanceSettings, LossSettings, MiniBatchSettings, OptimizerSettings,
     RewardSettings, RolloutSettings, RunSettings, Section, Setting, at_least, doc_lines,
 };
-use thinktune_method::{choices, section};
 use thinktune_remote::RemoteSettings;
+use thinktune_settings::{choices, section};
 
 /// The date that chat templates are told by default.
 pub const DEFAULT_DATE: &str = "2025-01-01";

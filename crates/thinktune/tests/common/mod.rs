@@ -11,7 +11,7 @@ use thinktune_model::{Dtype, ModelSpec, init_random, save_params};
 use thinktune_tasks::word_problems;
 
 /// A folder to run in.
-pub struct Place {
+pub struct TestFolder {
     dir: TempDir,
 }
 
@@ -22,7 +22,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-impl Place {
+impl TestFolder {
     /// With `model/` (random weights) and `questions.jsonl` (12 invented questions).
     pub fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };

@@ -4,16 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use thinktune_method::act::act;
-use thinktune_method::language::Tokenizer;
-use thinktune_method::observer::Silent;
+use thinktune_method::progress::Silent;
 use thinktune_method::reward::advantage::advantages;
 use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Attempt, Group, Guided, Help, Scored};
 use thinktune_method::settings::{Ask, Checked, RlSettings, Values};
-use thinktune_method::step::Classroom;
 use thinktune_method::train::train;
 use thinktune_model::ModelSpec;
-use thinktune_policy::{Message, ModelError, SampleKey, Stream, rng};
+use thinktune_policy::{Message, ModelError, SampleKey, Stream, Tokenizer, rng};
 
 use super::flops::{self, Stretch};
 use super::report::{Report, Row};
@@ -90,10 +88,9 @@ fn step(
 ) -> anyhow::Result<Measured> {
     let asked = questions.of_step(number);
     let start = Instant::now();
-    let mut room = Classroom { student: model, language: &Endless, teacher: None, reference: None };
-    let attempts = act(&mut room, &asked, number, settings, &mut Silent)?;
+    let attempts = act(model, &Endless, &asked, number, settings, &mut Silent)?;
     let groups: Vec<Group<Scored>> = attempts.iter().map(|group| rewarded(group, settings.seed)).collect();
-    train(&mut room, &groups, number, settings, &mut Silent)?;
+    train(model, None, &groups, number, settings, &mut Silent)?;
     let whole = start.elapsed();
     let clocks = model.take();
     let seconds = (whole - clocks.aside).as_secs_f64();

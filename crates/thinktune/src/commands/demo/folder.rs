@@ -1,4 +1,4 @@
-//! Where a demo lives: a fresh folder, or that of the same demo interrupted before.
+//! Folder of a demo: a fresh one, or that of the same demo interrupted before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct DemoFolder {
     dir: PathBuf,
 }
 
-/// What two demos must share for one to go on where the other stopped.
+/// Identity that two demos must share for one to go on where the other stopped.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Kind {
     version: String,
@@ -61,7 +61,7 @@ impl DemoFolder {
         &self.dir
     }
 
-    /// Where the student and the teacher are written.
+    /// Folder of the student and the teacher.
     pub fn models(&self) -> PathBuf {
         self.dir.join("models")
     }

@@ -8,9 +8,11 @@ mod table;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use thinktune_method::evaluate::{Answer, Evaluation, Exam, evaluate};
+use thinktune_eval::Subject;
+use thinktune_eval::held_out::{HeldOutSet, evaluate};
 use thinktune_model::FrozenModel;
 use thinktune_policy::GenerateProgress;
+use thinktune_runlog::event::{HeldOutRecord, HeldOutResult};
 use thinktune_tasks::Question;
 use thinktune_tasks::word_problems::{self, Split};
 
@@ -20,7 +22,8 @@ use crate::config::Config;
 use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::plan::{self, Job, Plan};
-use crate::session::{self, Options, Student};
+use crate::session::{self, Options};
+use crate::student::Student;
 use folder::DemoFolder;
 use table::{Column, Guidance, Sample, Table};
 
@@ -28,7 +31,7 @@ use table::{Column, Guidance, Sample, Table};
 const RECIPE: &str = include_str!("../../../../../configs/word-problems/thinktuning.toml");
 /// The recipe of `--catch-phrase`.
 const CATCH_PHRASE: &str = include_str!("../../../../../configs/word-problems/thinktuning-catch-phrase.toml");
-/// What `--quick` changes.
+/// Settings that `--quick` changes.
 const QUICK: [&str; 2] = ["run.steps=20", "run.checkpoint_every=20"];
 /// Held-out problems asked, in full and in the quick version.
 const HELD_OUT: (usize, usize) = (1024, 256);
@@ -69,23 +72,25 @@ impl Demo<'_> {
         };
         let settings = &rl.settings;
         let count = if self.args.quick { HELD_OUT.1 } else { HELD_OUT.0 };
-        let exam = Exam {
+        let set = HeldOutSet {
             name: String::new(),
             questions: word_problems::questions(self.args.seed, Split::HeldOut, count),
-            ask: settings.ask.clone(),
+            system: settings.ask.system.clone(),
+            suffix: settings.ask.suffix.clone(),
             samples: 1,
             temperature: settings.rollout.temperature,
-            max_response_tokens: settings.rollout.max_response_tokens,
+            answer_tokens: settings.rollout.max_response_tokens,
             phrase: Some(word_problems::CATCH_PHRASE.into()),
             seed: self.args.seed,
         };
-        let before =
-            self.examine("before", &self.folder.models().join("student"), &exam, &thinktuning, 0)?.metrics;
+        let before = self
+            .ask_held_out("before", &self.folder.models().join("student"), &set, &thinktuning, 0)?
+            .metrics;
         let steps = settings.run.steps;
         let model = self.train(&grpo)?;
-        let after_grpo = self.examine("GRPO", &model, &exam, &grpo, steps)?.metrics;
+        let after_grpo = self.ask_held_out("GRPO", &model, &set, &grpo, steps)?.metrics;
         let model = self.train(&thinktuning)?;
-        let after = self.examine("ThinkTuning", &model, &exam, &thinktuning, steps)?;
+        let after = self.ask_held_out("ThinkTuning", &model, &set, &thinktuning, steps)?;
         let responses = settings.rollout.questions_per_step * settings.rollout.group_size;
         Ok(Table {
             seed: self.args.seed,
@@ -98,7 +103,7 @@ impl Demo<'_> {
                 Column { name: "ThinkTuning".into(), held_out: after.metrics },
             ],
             guidance: Guidance::of_run(&thinktuning.out)?,
-            samples: samples(&after.answers, &exam.questions),
+            samples: samples(&after.answers, &set.questions),
         })
     }
 
@@ -130,16 +135,16 @@ impl Demo<'_> {
     }
 
     /// A model's answers to the held-out questions.
-    fn examine(
+    fn ask_held_out(
         &self,
         name: &str,
         dir: &Path,
-        exam: &Exam,
+        set: &HeldOutSet,
         plan: &Plan,
         step: u32,
-    ) -> anyhow::Result<Evaluation> {
+    ) -> anyhow::Result<HeldOutResult> {
         let student = Student::open(dir, &plan.date)?;
-        let total = exam.questions.len() as u64;
+        let total = set.questions.len() as u64;
         let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
         if let Ok(style) = ProgressStyle::with_template("held-out, {msg} {bar:24} {pos}/{len}") {
             bar.set_style(style);
@@ -147,7 +152,9 @@ impl Demo<'_> {
         bar.set_message(name.to_string());
         let mut model = FrozenModel::load(dir, plan.device, plan.precision)?;
         let mut progress = |progress: GenerateProgress| bar.set_position(progress.finished as u64);
-        let evaluation = evaluate(&mut model, &student.codec, exam, step, &mut progress);
+        let (tokenizer, context) = (&student.tokenizer, student.spec.context);
+        let mut subject = Subject { model: &mut model, tokenizer, context };
+        let evaluation = evaluate(&mut subject, set, step, &mut progress);
         bar.finish_and_clear();
         if interrupt::requested() {
             return Err(Interrupted { step }.into());
@@ -157,16 +164,16 @@ impl Demo<'_> {
 }
 
 /// Reflections to read: of each kind - a right answer kept, a wrong one mended, a wrong one not mended - the first.
-fn samples(answers: &[Answer], questions: &[Question]) -> Vec<Sample> {
+fn samples(answers: &[HeldOutRecord], questions: &[Question]) -> Vec<Sample> {
     let kinds = [(true, true), (false, true), (false, false)];
     let sample = |(first, last): (bool, bool)| {
-        let is = |a: &&Answer| a.reflects && a.first_attempt_right == first && a.outcome.is_right() == last;
+        let is = |a: &&HeldOutRecord| a.reflects && a.first_attempt_right == first && a.right == last;
         let found = answers.iter().find(is)?;
         let question = questions.iter().find(|question| question.index == found.question)?;
         Some(Sample {
             question: question.text.clone(),
             gold: question.gold.clone(),
-            response: found.text.clone(),
+            response: found.response.clone(),
             first_correct: first,
             correct: last,
         })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thinktune_runlog::event::EvalMetrics;
 use thinktune_runlog::read_metrics;
 
-/// What a demo found.
+/// Results of a demo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// Seed of every random number.
@@ -20,7 +20,7 @@ pub struct Table {
     pub samples_per_run: u64,
     /// Before, GRPO, ThinkTuning.
     pub columns: Vec<Column>,
-    /// What the teacher's guidance did.
+    /// Effects of the teacher's guidance.
     pub guidance: Guidance,
     /// Reflections of the ThinkTuning student.
     pub samples: Vec<Sample>,
@@ -35,7 +35,7 @@ pub struct Column {
     pub held_out: EvalMetrics,
 }
 
-/// What the teacher's guidance did to attempts over a whole run.
+/// Effects of the teacher's guidance on attempts over a whole run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guidance {
     /// Attempts the teacher was asked about.
@@ -55,11 +55,11 @@ pub struct Guidance {
 /// A reflection to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// What was asked.
+    /// The question.
     pub question: String,
     /// The right answer.
     pub gold: String,
-    /// What the student wrote.
+    /// The student's response.
     pub response: String,
     /// Its first answer was right.
     pub first_correct: bool,

@@ -1,7 +1,7 @@
 //! `thinktune eval`: benchmarks x ways of prompting on a model, every answer kept.
 
-mod exams;
-mod watch;
+mod progress;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thinktune_eval::folder::Identity;
 use thinktune_eval::methods::{self, Method};
-use thinktune_eval::run::{Subject, run as evaluate};
-use thinktune_eval::{EvalFolder, EvalSettings, Summary, paper, table};
+use thinktune_eval::run::run as evaluate;
+use thinktune_eval::{EvalFolder, EvalSettings, Subject, Summary, paper, table};
 use thinktune_model::{FrozenModel, Precision};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
@@ -19,9 +19,9 @@ use crate::args::{Common, EvalArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
 use crate::model_source::ModelSource;
-use crate::session::{Student, is_model_file};
-use exams::Exams;
-use watch::Progress;
+use crate::student::{Student, is_model_file};
+use progress::Progress;
+use sets::BenchmarkSets;
 
 /// Answers asked for at a time.
 const PORTION: usize = 128;
@@ -32,17 +32,18 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let methods = methods_named(&args.methods)?;
     check(args)?;
     let place = ModelSource::named(&args.model)?;
-    let exams = Exams::load(&benchmarks, args, common.offline)?;
+    let sets = BenchmarkSets::load(&benchmarks, args, common.offline)?;
     let dir = place.fetch(common.offline)?;
     let student = Student::open(&dir, &args.date)?;
-    let settings = settings(args, student.spec.context);
-    let folder = open_folder(args, &place, &dir, &settings, &exams)?;
+    let settings = settings(args);
+    let folder = open_folder(args, &place, &dir, &settings, &sets)?;
     let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
-    let mut subject = Subject { model: &mut model, language: &student.codec };
-    let answers = exams.exams.iter().map(|exam| exam.questions.len()).sum::<usize>();
+    let context = student.spec.context;
+    let mut subject = Subject { model: &mut model, tokenizer: &student.tokenizer, context };
+    let answers = sets.sets.iter().map(|set| set.questions.len()).sum::<usize>();
     let total = answers * methods.len() * settings.samples as usize;
     let mut progress = Progress::new(total, common.quiet);
-    let done = evaluate(&mut subject, &exams.exams, &methods, &settings, &folder, &mut progress);
+    let done = evaluate(&mut subject, &sets.sets, &methods, &settings, &folder, &mut progress);
     progress.finish();
     report(&done?, &folder, args)
 }
@@ -87,7 +88,7 @@ fn methods_named(names: &[String]) -> Result<Vec<&'static dyn Method>, UsageErro
     distinct("--methods", names, &known, &methods::by_name)
 }
 
-/// What the names stand for, each once; `all` stands for all.
+/// Items that the names stand for, each once; `all` stands for all.
 fn distinct<T>(
     flag: &str,
     names: &[String],
@@ -137,14 +138,13 @@ fn temperature(args: &EvalArgs) -> f32 {
     args.temperature.unwrap_or(if args.samples > 1 { 1.0 } else { 0.0 })
 }
 
-fn settings(args: &EvalArgs, context: usize) -> EvalSettings {
+fn settings(args: &EvalArgs) -> EvalSettings {
     EvalSettings {
         samples: args.samples,
         temperature: temperature(args),
         seed: args.seed,
         answer_tokens: args.max_tokens,
         budget_tokens: args.budget,
-        context,
         portion: PORTION,
     }
 }
@@ -154,7 +154,7 @@ fn open_folder(
     place: &ModelSource,
     dir: &Path,
     settings: &EvalSettings,
-    exams: &Exams,
+    sets: &BenchmarkSets,
 ) -> anyhow::Result<EvalFolder> {
     let or_default = |value: Option<usize>| value.map_or("default".into(), |value| value.to_string());
     let precision = match Precision::from(args.precision) {
@@ -174,7 +174,7 @@ fn open_folder(
         model: place.to_string(),
         model_sha256: fingerprint(dir, is_model_file)?,
         settings: of_settings,
-        benchmarks: exams.checksums.clone(),
+        benchmarks: sets.checksums.clone(),
     };
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.model));
     Ok(EvalFolder::open(&out, identity)?)

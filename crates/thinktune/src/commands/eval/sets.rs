@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use thinktune_eval::Exam;
+use thinktune_eval::BenchmarkSet;
 use thinktune_runlog::{fingerprint, sha256_hex};
 use thinktune_tasks::Question;
 use thinktune_tasks::benchmarks::{Benchmark, GENERATED, Source};
@@ -12,9 +12,9 @@ use crate::args::EvalArgs;
 use crate::failure::UsageError;
 
 /// Questions of the benchmarks asked for.
-pub struct Exams {
+pub struct BenchmarkSets {
     /// In the order asked for.
-    pub exams: Vec<Exam>,
+    pub sets: Vec<BenchmarkSet>,
     /// SHA-256 of each benchmark's data, by its name.
     pub checksums: BTreeMap<String, String>,
 }
@@ -22,18 +22,18 @@ pub struct Exams {
 /// Names the folder of data where no flag does.
 pub const VARIABLE: &str = "THINKTUNE_DATA";
 
-impl Exams {
+impl BenchmarkSets {
     /// Loads them.
     ///
     /// # Errors
     /// Data that are missing or bad.
     pub fn load(benchmarks: &[&'static Benchmark], args: &EvalArgs, offline: bool) -> anyhow::Result<Self> {
-        let mut loaded = Self { exams: Vec::new(), checksums: BTreeMap::new() };
+        let mut loaded = Self { sets: Vec::new(), checksums: BTreeMap::new() };
         for benchmark in benchmarks {
             let (mut questions, checksum) = questions(benchmark, args, offline)?;
             questions.truncate(args.limit.unwrap_or(usize::MAX));
             loaded.checksums.insert(benchmark.name.into(), checksum);
-            loaded.exams.push(Exam { benchmark, questions });
+            loaded.sets.push(BenchmarkSet { benchmark, questions });
         }
         Ok(loaded)
     }

@@ -1,10 +1,10 @@
 //! The definition of settings: one line of [`section!`](crate::section) gives a setting its name, type, default,
 //! range and meaning. The struct, the reader, the check, the reference and the schema are made from that line.
 
-use super::error::SettingError;
-use super::kind::Kind;
-use super::range::Range;
-use super::values::Values;
+use crate::error::SettingError;
+use crate::kind::Kind;
+use crate::range::Range;
+use crate::values::Values;
 
 /// A setting as it was defined.
 #[derive(Debug, Clone)]
@@ -88,32 +88,32 @@ macro_rules! section {
             $($(#[doc = $doc])+ pub $field: $crate::section!(@type $mode($($arg)*)),)*
         }
 
-        impl $crate::settings::Section for $name {
+        impl $crate::Section for $name {
             const NAME: &'static str = $section;
             const DOC: &'static str = concat!($($about, "\n"),+);
 
-            fn settings() -> Vec<$crate::settings::Setting> {
+            fn settings() -> Vec<$crate::Setting> {
                 let mut settings = Vec::new();
                 $(
-                    let key = $crate::settings::dotted($section, stringify!($field));
-                    let doc = $crate::settings::doc_lines(concat!($($doc, "\n"),+));
+                    let key = $crate::dotted($section, stringify!($field));
+                    let doc = $crate::doc_lines(concat!($($doc, "\n"),+));
                     settings.extend($crate::section!(@setting key, doc, $mode($($arg)*)));
                 )*
                 settings
             }
 
-            fn read(values: &mut $crate::settings::Values) -> Result<Self, $crate::settings::SettingError> {
+            fn read(values: &mut $crate::Values) -> Result<Self, $crate::SettingError> {
                 Ok(Self {
                     $($field: {
-                        let key = $crate::settings::dotted($section, stringify!($field));
+                        let key = $crate::dotted($section, stringify!($field));
                         $crate::section!(@read values, &key, $mode($($arg)*))
                     },)*
                 })
             }
 
-            fn check_ranges(&self) -> Result<(), $crate::settings::SettingError> {
+            fn check_ranges(&self) -> Result<(), $crate::SettingError> {
                 $(
-                    let key = $crate::settings::dotted($section, stringify!($field));
+                    let key = $crate::dotted($section, stringify!($field));
                     $crate::section!(@check &self.$field, &key, $mode($($arg)*));
                 )*
                 Ok(())
@@ -126,7 +126,7 @@ macro_rules! section {
     (@type required($type:ty => $($rest:tt)*)) => { $type };
     (@type section($type:ty)) => { $type };
 
-    (@range) => { $crate::settings::any() };
+    (@range) => { $crate::any() };
     (@range $range:expr) => { $range };
 
     (@setting $key:ident, $doc:ident, value($type:ty = $value:expr $(, $range:expr)?)) => {
@@ -140,16 +140,16 @@ macro_rules! section {
     };
     (@setting $key:ident, $doc:ident, section($type:ty)) => {{
         let _ = ($key, $doc);
-        None::<$crate::settings::Setting>
+        None::<$crate::Setting>
     }};
     (@entry $key:ident, $doc:ident, $type:ty, $default:ident, $value:expr, $($range:expr)?) => {{
         let value: $type = $value.into();
-        Some($crate::settings::Setting {
+        Some($crate::Setting {
             key: $key,
             doc: $doc,
-            kind: <$type as $crate::settings::SettingValue>::kind(),
+            kind: <$type as $crate::SettingValue>::kind(),
             range: $crate::section!(@range $($range)?),
-            default: $crate::settings::DefaultValue::$default($crate::settings::SettingValue::to_toml(&value)),
+            default: $crate::DefaultValue::$default($crate::SettingValue::to_toml(&value)),
         })
     }};
 
@@ -162,23 +162,23 @@ macro_rules! section {
     };
     (@read $values:ident, $key:expr, section($type:ty)) => {{
         let _ = $key;
-        <$type as $crate::settings::Section>::read($values)?
+        <$type as $crate::Section>::read($values)?
     }};
 
     (@check $value:expr, $key:expr, section($type:ty)) => {{
         let _ = $key;
-        $crate::settings::Section::check_ranges($value)?
+        $crate::Section::check_ranges($value)?
     }};
     (@check $value:expr, $key:expr, optional($type:ty => $example:expr $(, $range:expr)?)) => {
         if let Some(value) = $value {
-            $crate::settings::check_range::<$type>($key, value, $crate::section!(@range $($range)?))?;
+            $crate::check_range::<$type>($key, value, $crate::section!(@range $($range)?))?;
         }
     };
     (@check $value:expr, $key:expr, value($type:ty = $default:expr $(, $range:expr)?)) => {
-        $crate::settings::check_range::<$type>($key, $value, $crate::section!(@range $($range)?))?
+        $crate::check_range::<$type>($key, $value, $crate::section!(@range $($range)?))?
     };
     (@check $value:expr, $key:expr, required($type:ty => $default:expr $(, $range:expr)?)) => {
-        $crate::settings::check_range::<$type>($key, $value, $crate::section!(@range $($range)?))?
+        $crate::check_range::<$type>($key, $value, $crate::section!(@range $($range)?))?
     };
 }
 
@@ -207,17 +207,17 @@ macro_rules! choices {
             }
         }
 
-        impl $crate::settings::SettingValue for $name {
-            fn kind() -> $crate::settings::Kind {
-                $crate::settings::Kind::Choice(Self::ALL.iter().map(|choice| choice.name().into()).collect())
+        impl $crate::SettingValue for $name {
+            fn kind() -> $crate::Kind {
+                $crate::Kind::Choice(Self::ALL.iter().map(|choice| choice.name().into()).collect())
             }
 
-            fn from_toml(value: &$crate::settings::TomlValue) -> Option<Self> {
+            fn from_toml(value: &$crate::TomlValue) -> Option<Self> {
                 Self::ALL.iter().copied().find(|choice| value.as_str() == Some(choice.name()))
             }
 
-            fn to_toml(&self) -> $crate::settings::TomlValue {
-                $crate::settings::TomlValue::String(self.name().into())
+            fn to_toml(&self) -> $crate::TomlValue {
+                $crate::TomlValue::String(self.name().into())
             }
         }
     };

@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::error::SettingError;
-use super::kind::SettingValue;
+use crate::error::SettingError;
+use crate::kind::SettingValue;
 
 /// A configuration: what was given, and, once sections have been read, the defaults that they took.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,15 +4,15 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use thinktune_eval::Watch;
+use thinktune_eval::EvalProgress;
 use thinktune_policy::GenerateProgress;
 
 use crate::fault_point::FaultPoint;
 
-/// Where stderr is no terminal, at most one line in so much time.
+/// Least time between two lines where stderr is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Watches an evaluation for the user.
+/// Display of an evaluation.
 pub struct Progress {
     bar: ProgressBar,
     lines: bool,
@@ -24,7 +24,7 @@ pub struct Progress {
     /// Answers asked for since this start.
     fresh: usize,
     what: String,
-    fault: FaultPoint,
+    fault_point: FaultPoint,
 }
 
 impl Progress {
@@ -46,7 +46,7 @@ impl Progress {
             done: 0,
             fresh: 0,
             what: String::new(),
-            fault: FaultPoint::from_env(),
+            fault_point: FaultPoint::from_env(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
+impl EvalProgress for Progress {
     fn begin(&mut self, benchmark: &str, method: &str, done: usize, _: usize) {
         self.what = format!("{benchmark}, {method}");
         self.done += done;
@@ -92,7 +92,7 @@ impl Watch for Progress {
         self.fresh += answers;
         self.bar.set_position(self.done as u64);
         self.line(self.done == self.total);
-        self.fault.at("answered", self.done as u64);
+        self.fault_point.reach("answered", self.done as u64);
     }
 
     fn seconds(&mut self) -> Option<f64> {

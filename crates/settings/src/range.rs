@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Bound;
 
-use super::error::SettingError;
-use super::kind::SettingValue;
+use crate::error::SettingError;
+use crate::kind::SettingValue;
 
 /// An interval of numbers, with a reason for the reader of an error.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,9 +5,9 @@ use thinktune_runlog::event::Author;
 
 use crate::train::loss::{Kind, TokenLoss};
 
-/// What training a step came to.
+/// Sums over the training of a step.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
+pub struct TrainStats {
     /// Learning rate of the step.
     pub lr: f64,
     /// Optimizer updates made.
@@ -42,7 +42,7 @@ pub struct Tally {
     pub kl: f64,
 }
 
-impl Tally {
+impl TrainStats {
     /// Counts a token in the loss.
     pub fn token(&mut self, loss: &TokenLoss, author: Author, entropy: f64) {
         self.tokens += 1;

@@ -2,9 +2,9 @@
 
 use crate::settings::LossSettings;
 
-/// Where the denominator would be 0 or negative, p is divided by this instead.
+/// Weight where the denominator would be 0 or negative: p is divided by p / 1.0001.
 const FLOOR: f64 = 1.0001;
-/// Where the denominator would pass 1, p is divided by this instead.
+/// Weight where the denominator would pass 1: p is divided by p / 0.9999.
 const CEILING: f64 = 0.9999;
 
 /// c(A) = c1 + (c2 - c1) (A_max - A) / (A_max - A_min), with A clamped to `[A_min, A_max]`.
@@ -31,7 +31,7 @@ pub fn w_aas(p: f64, advantage: f64, settings: &LossSettings) -> f64 {
     }
 }
 
-/// Whether a guided token is left alone: it should be pushed down, and is unlikely already.
+/// Returns true where a guided token is left alone: it should be pushed down, and is unlikely already.
 pub fn is_low_confidence(p: f64, advantage: f64, settings: &LossSettings) -> bool {
     advantage < 0.0 && p < settings.low_confidence_below
 }

@@ -1,3 +1,0 @@
-//! What the method needs of a tokenizer and chat template.
-
-pub use thinktune_policy::Tokenizer;

@@ -1,0 +1,60 @@
+//! The held-out sets of a run, loaded, and their evaluation between two steps.
+
+use thinktune_eval::held_out::{HeldOutSet, evaluate};
+use thinktune_eval::{EvalError, Subject};
+use thinktune_method::error::EvaluateError;
+use thinktune_method::progress::Progress;
+use thinktune_method::run::Evaluate;
+use thinktune_policy::{Generate, Tokenizer};
+use thinktune_runlog::event::HeldOutResult;
+use thinktune_tasks::benchmarks::Source;
+
+use crate::plan::{HeldOut, Plan};
+
+/// A held-out set with its questions, put as the benchmark puts them.
+///
+/// # Errors
+/// The file cannot be read, or a line of it is bad.
+pub fn load(set: &HeldOut, plan: &Plan) -> anyhow::Result<HeldOutSet> {
+    let HeldOut { benchmark, limit, samples, temperature, max_tokens, .. } = *set;
+    let mut questions = match (&benchmark.source, &set.path) {
+        (Source::Generated(generate), _) => generate(plan.seed, limit),
+        (Source::Rows { .. }, Some(path)) => benchmark.load(path, plan.seed)?,
+        (Source::Rows { .. }, None) => Vec::new(),
+    };
+    questions.truncate(limit);
+    Ok(HeldOutSet {
+        name: benchmark.name.into(),
+        questions,
+        system: plan.data.ask.system.clone(),
+        suffix: benchmark.suffix.into(),
+        samples: samples as u32,
+        temperature,
+        answer_tokens: max_tokens,
+        phrase: None,
+        seed: plan.seed,
+    })
+}
+
+/// The sets of a run, and what the student is asked them with.
+pub struct HeldOutSets<'a> {
+    /// The sets, in the order of the configuration.
+    pub sets: Vec<HeldOutSet>,
+    /// The student's tokenizer.
+    pub tokenizer: &'a dyn Tokenizer,
+    /// Tokens the student can hold.
+    pub context: usize,
+}
+
+impl Evaluate for HeldOutSets<'_> {
+    fn evaluate(
+        &mut self,
+        student: &mut dyn Generate,
+        step: u32,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<HeldOutResult>, EvaluateError> {
+        let mut subject = Subject { model: student, tokenizer: self.tokenizer, context: self.context };
+        let mut asked = |set| evaluate(&mut subject, set, step, &mut |so_far| progress.sampling(so_far));
+        Ok(self.sets.iter().map(&mut asked).collect::<Result<Vec<_>, EvalError>>()?)
+    }
+}
