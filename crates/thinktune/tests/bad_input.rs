@@ -226,5 +226,5 @@ fn earlier_names_lead_to_present_ones() {
     let args = ["eval", "model", "--benchmarks", "gsm8k,homework"];
     place.fails(&args, 2, &["--benchmarks homework: its name is word-problems now"]);
     let words = ["homework-catch-phrase", "its name is word-problems-catch-phrase now"];
-    train(&place, &["guidance.prompts=homework-catch-phrase"], 1, &words);
+    train(&place, &["guidance.prompts=homework-catch-phrase"], 2, &words);
 }
