@@ -5,7 +5,9 @@ mod common;
 mod models;
 
 use common::{FAMILIES, assert_same_bits};
-use models::{ADAMW, MODELS, derivative, generate, load, prompts, sampling, train_once, training_batch};
+use models::{
+    ADAMW, MODELS, derivative, generate, load, load_with, prompts, sampling, train_once, training_batch,
+};
 use thinktune_model::{Device, LocalModel, Precision};
 use thinktune_policy::{Generate, Score, Train};
 
@@ -47,9 +49,7 @@ fn after_an_update_a_model_is_one_of_its_new_weights() {
         let (batch, prompts) = (training_batch(&model), prompts(&model, 3));
         generate(&mut model, &prompts[2..], &sampling(1.0, 8));
         train_once(&mut model, &batch);
-        let mut fresh = LocalModel::new(model.params().expect("weights"), Device::Cpu, Precision::F32)
-            .expect("model")
-            .with_precision(model.precision());
+        let mut fresh = load_with(name, model.params().expect("weights"));
         let (after, expected) =
             [&mut model, &mut fresh].map(|m| generate(m, &prompts[2..], &sampling(1.0, 8))).into();
         assert_eq!(after, expected, "{name}");

@@ -104,7 +104,7 @@ fn two_evaluations_are_compared() {
     second[1] = "other";
     place.ok(&second);
     let text = place.ok(&["compare", "a", "b"]);
-    assert!(text.starts_with("A  a\nB  b\n\nbenchmark  method"), "{text}");
+    assert!(text.starts_with("A  a\nB  b\n\nbenchmark "), "{text}");
     assert!(text.contains("McNemar") && text.contains("self-consultancy"), "{text}");
     let json: Value = serde_json::from_str(&place.ok(&["compare", "a", "b", "--json"])).unwrap();
     let first = &json["comparisons"][0];
@@ -258,5 +258,5 @@ fn held_out_sets_are_checked_before_anything_is_loaded() {
     wrong("0.7", "0.0", &["held_out[1].temperature = 0", "greedy samples of a question are all the same"]);
     wrong("limit = 6", "limit = 0", &["held_out[0].limit = 0: expected at least 1"]);
     wrong("limit = 6", "limits = 6", &["limits"]);
-    wrong("limit = 6", "path = \"x\"", &["held_out[0].path = \"x\"", "word problems are generated"]);
+    wrong("limit = 6", "path = \"x\"", &["held_out[0].path = \"x\"", "word-problems is generated"]);
 }

@@ -43,17 +43,19 @@ pub fn large() -> &'static [&'static str] {
 }
 
 pub fn load(name: &str) -> LocalModel {
-    let (name, on_reference) = match name.strip_suffix(" on reference") {
-        Some(name) => (name, true),
-        None => (name, false),
-    };
-    let (name, precision) = match name.strip_suffix(" bf16") {
-        Some(name) => (name, Precision::Bf16),
-        None => (name, Precision::F32),
-    };
-    let model = match on_reference {
-        true => LocalModel::on(thinktune_compute::Reference, params(name), precision),
-        false => LocalModel::new(params(name), Device::Cpu, precision),
+    let family = name.trim_end_matches(ON_REFERENCE).trim_end_matches(IN_BF16);
+    load_with(name, params(family))
+}
+
+const ON_REFERENCE: &str = " on reference";
+const IN_BF16: &str = " bf16";
+
+/// Other weights on the backend and in the precision that `name` says.
+pub fn load_with(name: &str, params: Params) -> LocalModel {
+    let precision = if name.contains(IN_BF16) { Precision::Bf16 } else { Precision::F32 };
+    let model = match name.ends_with(ON_REFERENCE) {
+        true => LocalModel::on(thinktune_compute::Reference, params, precision),
+        false => LocalModel::new(params, Device::Cpu, precision),
     };
     model.expect("model")
 }

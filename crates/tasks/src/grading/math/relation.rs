@@ -82,12 +82,15 @@ pub(super) fn several_names(golds: &[Node], answers: &[Node]) -> bool {
     names(golds).max(names(answers)) > 1
 }
 
+/// A comparison of a gold answer with an answer, within a budget.
+type Comparison<T> = fn(&T, &T, &mut Budget) -> Result<bool, Stop>;
+
 /// Comparisons of the parts of relations, which may be of any shape.
 pub(super) struct Compare {
     /// Compares two nodes.
-    pub(super) same: fn(&Node, &Node, &mut Budget) -> Result<bool, Stop>,
+    pub(super) same: Comparison<Node>,
     /// Compares lists of nodes in their order.
-    pub(super) in_order: fn(&[Node], &[Node], &mut Budget) -> Result<bool, Stop>,
+    pub(super) in_order: Comparison<[Node]>,
 }
 
 /// Compares where at least one is a relation.

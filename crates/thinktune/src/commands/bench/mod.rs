@@ -6,7 +6,7 @@
 //! - `decode` completes prompts side by side, `train` makes updates on packed sequences, `gemm` multiplies matrices.
 //!
 //! Work is counted from the model's shape ([`flops`]), so a rate is of useful operations, and its share is of the
-//! best rate this program's own kernel reaches on one large product in the same process ([`gemm::peak`]).
+//! best rate this program's own kernel reaches on one large product in the same process ([`peak::peak`]).
 
 mod decode;
 mod flops;
