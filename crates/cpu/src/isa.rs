@@ -61,14 +61,26 @@ pub fn isa() -> Isa {
     *CHOSEN.get_or_init(|| forced().ok().flatten().unwrap_or(Isa::available()[0]))
 }
 
+/// A value of `THINKTUNE_ISA` that names no variant of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{ISA_VARIABLE}={found}: expected one of what this machine has, {}, or nothing", names())]
+pub struct UnknownIsa {
+    /// The value found.
+    pub found: String,
+}
+
+fn names() -> String {
+    Isa::available().iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ")
+}
+
 /// The variant that `THINKTUNE_ISA` names, if it is set.
 ///
 /// # Errors
-/// What it holds, where that is no variant of this machine.
-pub fn forced() -> Result<Option<Isa>, String> {
+/// A name of no variant of this machine.
+pub fn forced() -> Result<Option<Isa>, UnknownIsa> {
     let Some(wanted) = std::env::var_os(ISA_VARIABLE) else { return Ok(None) };
     let found = Isa::available().into_iter().find(|isa| *isa.name() == *wanted);
-    found.map(Some).ok_or_else(|| wanted.to_string_lossy().into_owned())
+    found.map(Some).ok_or_else(|| UnknownIsa { found: wanted.to_string_lossy().into_owned() })
 }
 
 /// Defines a function compiled once per instruction set from one body, and dispatched at run time.

@@ -23,7 +23,7 @@ mod spin_pool;
 mod threads;
 
 pub use backend::Cpu;
-pub use isa::{ISA_VARIABLE, Isa, forced, isa};
+pub use isa::{ISA_VARIABLE, Isa, UnknownIsa, forced, isa};
 pub use spin_pool::SpinPool;
 pub use thinktune_compute::Precision;
 pub use threads::Threads;
