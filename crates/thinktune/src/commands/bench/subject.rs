@@ -25,7 +25,7 @@ pub struct Subject {
     pub model: LocalModel,
     /// What it is, in words.
     pub name: String,
-    codec: Option<ChatTokenizer>,
+    tokenizer: Option<ChatTokenizer>,
 }
 
 impl Subject {
@@ -48,17 +48,17 @@ impl Subject {
             return Ok(Self {
                 model: LocalModel::new(random(spec, args.seed), args.device, args.precision.into())?,
                 name,
-                codec: None,
+                tokenizer: None,
             });
         };
         let dir = ModelSource::named(name)?.fetch(offline)?;
         check(&ModelSpec::from_dir(&dir)?)?;
-        let codec = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
+        let tokenizer = args.data.is_some().then(|| ChatTokenizer::load(&dir, DEFAULT_DATE)).transpose()?;
         let model = LocalModel::load(&dir, args.device, args.precision.into())?;
-        if let Some(codec) = &codec {
-            codec.check_vocab(model.spec().vocab_size)?;
+        if let Some(tokenizer) = &tokenizer {
+            tokenizer.check_vocab(model.spec().vocab_size)?;
         }
-        Ok(Self { model, name: name.clone(), codec })
+        Ok(Self { model, name: name.clone(), tokenizer })
     }
 
     /// The questions of every step.
@@ -66,7 +66,7 @@ impl Subject {
     /// # Errors
     /// Questions that cannot be read, are too few, or too long for the model.
     pub fn questions(&self, args: &BenchArgs, settings: &RlSettings) -> anyhow::Result<Source> {
-        let (Some(codec), Some(path)) = (&self.codec, &args.data) else {
+        let (Some(tokenizer), Some(path)) = (&self.tokenizer, &args.data) else {
             let vocab = self.model.spec().vocab_size;
             let (seed, count, length) = (args.seed, args.questions, args.prompt_tokens);
             return Ok(Source::Invented { seed, count, length, vocab });
@@ -80,7 +80,7 @@ impl Subject {
             ))
             .into());
         }
-        Ok(Source::Data(Questions::new(questions, settings, codec)?))
+        Ok(Source::Data(Questions::new(questions, settings, tokenizer)?))
     }
 }
 
