@@ -46,8 +46,6 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// A fault of this or of an earlier operation.
     fn download(&self, from: &Self::Buffer, at: Range<usize>, to: &mut [f32]) -> Result<(), ComputeError>;
-    /// Makes `to` hold `len` values, unspecified ones where it grows.
-    fn resize(&self, len: usize, to: &mut Self::Buffer);
     /// Makes `to` hold `len` zeros.
     fn zeros(&self, len: usize, to: &mut Self::Buffer);
     /// Makes `to` hold a part of `from`.

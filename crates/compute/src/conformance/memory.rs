@@ -23,8 +23,6 @@ fn copies<B: Backend>(backend: &B) {
         same_bits("copy of a part", &down(backend, &copy), &values[at]);
         backend.zeros(len, &mut copy);
         same_bits("zeros", &down(backend, &copy), &vec![0.0; len]);
-        backend.resize(2, &mut copy);
-        assert_eq!(backend.len(&copy), 2, "length after a resize");
     }
     let (x, mut y) = (numbers(501, 2), numbers(900, 3));
     let mut buffer = up(backend, &y);

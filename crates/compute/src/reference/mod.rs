@@ -51,10 +51,6 @@ impl Backend for Reference {
         Ok(())
     }
 
-    fn resize(&self, len: usize, to: &mut Vec<f32>) {
-        to.resize(len, 0.0);
-    }
-
     fn zeros(&self, len: usize, to: &mut Vec<f32>) {
         *to = vec![0.0; len];
     }

@@ -71,10 +71,6 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn resize(&self, len: usize, to: &mut Vec<f32>) {
-        to.resize(len, 0.0);
-    }
-
     fn zeros(&self, len: usize, to: &mut Vec<f32>) {
         to.resize(len, 0.0);
         self.pieces(to, |_, to| to.fill(0.0));

@@ -9,9 +9,10 @@ use thinktune_policy::{
 };
 
 use super::row::Owner;
-use super::{Events, Limits, Model, Scheduler, Submission, check_prompt, lost};
+use super::{Events, Limits, Model, Scheduler, Submission, check_prompt};
 use crate::ModelSpec;
 use crate::engine::Engine;
+use crate::error::of_device;
 
 /// Prompt tokens run between two tokens of the running rows.
 const PREFILL_TOKENS: usize = 256;
@@ -139,7 +140,7 @@ impl Gathered {
     /// Ends every sample with the fault of the device.
     fn lose<B: Backend>(&mut self, scheduler: &mut Scheduler<B>, error: &ComputeError) {
         for owner in scheduler.abandon() {
-            self.end(owner, Err(lost(error.clone())));
+            self.end(owner, Err(of_device(error.clone())));
         }
     }
 }

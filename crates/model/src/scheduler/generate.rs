@@ -9,8 +9,9 @@ use thinktune_policy::{Completion, GenerateProgress, ModelError, Prompt, Samplin
 use super::prefixes::{PrefixStore, SHORTEST, common_prefix};
 use super::queue::{Exchange, Shared, lock};
 use super::row::Owner;
-use super::{Events, Limits, Model, Prefilled, Scheduler, Submission, check_prompt, lost, prefill_beginning};
+use super::{Events, Limits, Model, Prefilled, Scheduler, Submission, check_prompt, prefill_beginning};
 use crate::ModelSpec;
+use crate::error::of_device;
 use crate::memory::MachineMemory;
 
 /// Refuses requests that cannot be run.
@@ -88,7 +89,7 @@ pub(crate) fn run<B: Backend>(
             failed.is_none()
         });
         failed.map_or(Ok(()), Err)?;
-        ended.map_err(lost)?;
+        ended.map_err(of_device)?;
     } else {
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -106,7 +107,7 @@ pub(crate) fn run<B: Backend>(
             }
             drop(sender);
             for done in receiver {
-                take(done.map_err(lost)?)?;
+                take(done.map_err(of_device)?)?;
             }
             Ok::<(), ModelError>(())
         })?;

@@ -19,7 +19,6 @@ use thinktune_compute::{Backend, ComputeError, Likeliest, RowLayout, RowSpan};
 use thinktune_policy::{Alternatives, Completion, Drawn, Finish, ModelError, SampleKey, Sampling};
 
 use crate::decoder::{Context, Decoder, Keep, Rope, Trail, Weights, Workspace};
-use crate::error::of_device;
 use crate::scheduler::prefixes::{Prefix, PrefixStore};
 use crate::scheduler::queue::Shared;
 use crate::scheduler::row::{Owner, Row, reserved};
@@ -46,7 +45,7 @@ pub(crate) struct Submission<B: Backend> {
     pub(crate) score_prompt: bool,
     /// Where schedulers that were given other samples of the prompt share its prefill.
     pub(crate) shared: Option<Arc<Shared<Prefilled<B>>>>,
-    /// A prefilled beginning, where it is known beforehand.
+    /// A prefilled beginning of a prompt that is shared.
     pub(crate) beginning: Option<(Arc<B::KvSeq>, usize)>,
 }
 
@@ -279,25 +278,19 @@ impl<B: Backend> Scheduler<B> {
     fn begin(&mut self, model: &Model<'_, B>, work: Submission<B>) -> Filling<B> {
         // a prompt that is scored needs the outputs of all its tokens; any other keeps a token to run
         let own = &work.prompt[..work.prompt.len().saturating_sub(1)];
-        let known = match (&work.beginning, model.prefixes) {
-            _ if work.score_prompt => None,
-            (Some((seq, len)), _) => Some(Prefix { seq: Arc::clone(seq), len: *len }),
-            (None, Some(prefixes)) => queue::lock(prefixes).find(own),
-            (None, None) => None,
+        let known = match model.prefixes.filter(|_| !work.score_prompt) {
+            Some(prefixes) => queue::lock(prefixes).find(own),
+            None => None,
         };
-        let (seq, done) = match known {
-            Some(Prefix { seq, len }) => (self.backend.kv_fork(&seq, len), len),
-            None => (new_seq(&self.backend, model.weights), 0),
-        };
+        let known = known.as_ref().map(|Prefix { seq, len }| (&**seq, *len));
+        let (seq, done) = begin_seq(&self.backend, model.weights, known);
         Filling { work, seq, done, scores: Vec::new() }
     }
 
     /// Runs a whole prompt.
     fn prefill(&mut self, model: &Model<'_, B>, work: &Submission<B>) -> Result<Prefilled<B>, ComputeError> {
-        let (mut seq, done) = match &work.beginning {
-            Some((seq, len)) => (self.backend.kv_fork(seq, *len), *len),
-            None => (new_seq(&self.backend, model.weights), 0),
-        };
+        let known = work.beginning.as_ref().map(|(seq, len)| (&**seq, *len));
+        let (mut seq, done) = begin_seq(&self.backend, model.weights, known);
         let rows = work.prompt.len() - done;
         self.extend(model, &mut seq, done, &work.prompt[done..]);
         let logits = self.last_logits(model, rows);
@@ -420,8 +413,16 @@ fn decoder<'a, B: Backend>(backend: &'a B, model: &'a Model<'_, B>) -> Decoder<'
     Decoder { backend, weights: model.weights, rope: model.rope }
 }
 
-fn new_seq<B: Backend>(backend: &B, weights: &Weights<B>) -> B::KvSeq {
-    backend.kv(weights.spec.layers, weights.spec.kv_heads * weights.spec.head_dim)
+/// A sequence to go on from: behind the known positions of another, else empty; and the positions that it holds.
+fn begin_seq<B: Backend>(
+    backend: &B,
+    weights: &Weights<B>,
+    known: Option<(&B::KvSeq, usize)>,
+) -> (B::KvSeq, usize) {
+    match known {
+        Some((seq, len)) => (backend.kv_fork(seq, len), len),
+        None => (backend.kv(weights.spec.layers, weights.spec.kv_heads * weights.spec.head_dim), 0),
+    }
 }
 
 /// Appends the token drawn for a row and tells of it; how the row ends, if it does.
@@ -487,15 +488,8 @@ pub(crate) fn prefill_beginning<B: Backend>(
 ) -> B::KvSeq {
     let limits = Limits { rows: 1, tokens: usize::MAX, prefill: usize::MAX };
     let mut scheduler = Scheduler::new(backend.clone(), limits);
-    let (mut seq, done) = match known {
-        Some(Prefix { seq, len }) => (backend.kv_fork(&seq, len), len),
-        None => (new_seq(backend, model.weights), 0),
-    };
+    let known = known.as_ref().map(|Prefix { seq, len }| (&**seq, *len));
+    let (mut seq, done) = begin_seq(backend, model.weights, known);
     scheduler.extend(model, &mut seq, done, &tokens[done..]);
     seq
-}
-
-/// The error of a completion whose device failed.
-pub(crate) fn lost(error: ComputeError) -> ModelError {
-    of_device(error)
 }
