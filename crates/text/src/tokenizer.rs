@@ -290,4 +290,8 @@ impl thinktune_policy::Tokenizer for ChatTokenizer {
     fn stop(&self) -> &[u32] {
         ChatTokenizer::stop(self)
     }
+
+    fn end_of_turn(&self) -> u32 {
+        ChatTokenizer::end_of_turn(self)
+    }
 }

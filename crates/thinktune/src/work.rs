@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
+use thinktune_method::help::examples::TeacherPrompts;
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
 use thinktune_method::progress::Progress as _;
@@ -14,8 +15,8 @@ use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
 use thinktune_model::{Dtype, FrozenModel, LocalModel};
-use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
-use thinktune_remote::RemoteTeacher;
+use thinktune_policy::{ModelError, SampleKey, Score, Stream, Teacher, TeacherRequest, Tokenizer};
+use thinktune_remote::{Prompts, RemoteTeacher};
 use thinktune_runlog::RunFolder;
 use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
@@ -149,8 +150,9 @@ impl RlJob<'_> {
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                notice_if_crowded(&help.prompts, tokenizer, &settings, progress)?;
-                Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
+                let prompts = teacher_prompts(&help.prompts, &settings);
+                notice_if_crowded(&prompts, tokenizer, &settings, progress)?;
+                Some(LocalTeacher::new(*model, tokenizer, prompts, sampling_of(&settings)))
             }
             _ => None,
         };
@@ -179,10 +181,15 @@ impl RlJob<'_> {
         };
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
-        let prompts = prompts.clone();
-        let messages = Box::new(move |question: &str, response: &str| prompts.messages(question, response));
+        let shown = teacher_prompts(prompts, &self.rl.settings);
+        let prompts = Prompts {
+            prefill: shown.prefill().into(),
+            checks_first: shown.set.check,
+            messages: Box::new(move |request: &TeacherRequest| shown.messages(request)),
+            tokenizer,
+        };
         let sampling = sampling_of(&self.rl.settings);
-        Ok(Some(RemoteTeacher::new(settings.clone(), key, messages, sampling, tokenizer, &cache)?))
+        Ok(Some(RemoteTeacher::new(settings.clone(), key, prompts, sampling, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
@@ -199,6 +206,11 @@ impl RlJob<'_> {
         let teacher = Student::open(dir, &self.plan.date)?;
         Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.tokenizer))))
     }
+}
+
+/// A prompt set as a run shows it to its teacher.
+pub fn teacher_prompts(set: &PromptSet, settings: &RlSettings) -> TeacherPrompts {
+    TeacherPrompts { set: set.clone(), ask: settings.ask.clone(), seed: settings.seed }
 }
 
 /// A prompt and the longest response to it must fit the model: guided rows are trained on as one sequence.
@@ -233,12 +245,14 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
 
 /// Says so where the teacher's instructions alone leave no room for an attempt.
 fn notice_if_crowded(
-    prompts: &PromptSet,
+    prompts: &TeacherPrompts,
     tokenizer: &ChatTokenizer,
     settings: &RlSettings,
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
-    let instructions = tokenizer.prompt_ids(&prompts.messages("", ""))?.len();
+    let empty = SampleKey { stream: Stream::Teacher, step: 0, question: 0, sample: 0 };
+    let request = TeacherRequest { question: String::new(), response: String::new(), key: empty };
+    let instructions = tokenizer.prompt_ids(&prompts.messages(&request))?.len();
     let room = settings.guidance.max_teacher_prompt_tokens;
     if instructions >= room {
         progress.notice(&format!(

@@ -9,7 +9,7 @@ pub mod advantage;
 use thinktune_policy::Tokenizer;
 use thinktune_tasks::{AnswerKind, Verdict, first_attempt, grade_boxed};
 
-use crate::rollout::{Group, Guided, Scored, ended};
+use crate::rollout::{Group, Guided, Scored};
 use crate::settings::RewardSettings;
 use advantage::advantages;
 use outcome::Outcome;
@@ -38,13 +38,13 @@ pub fn reward(
 fn score(guided: Guided, gold: &str, tokenizer: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
     let ids = guided.ids();
     let text = tokenizer.decode(&ids);
-    let outcome = Outcome::of(AnswerKind::Boxed, &text, ended(&ids, tokenizer.stop()), gold);
+    let outcome = Outcome::of(AnswerKind::Boxed, &text, tokenizer.ended(&ids), gold);
     let attempt = &guided.attempt;
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
-        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(tokenizer.stop()), gold),
+        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(tokenizer), gold),
         first_attempt_right: grade_boxed(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
         guided,
         text,

@@ -1,6 +1,6 @@
 //! The settings of the methods, each defined here and nowhere else.
 
-use thinktune_settings::{above, at_least, between, choices, from_below, section, within};
+use thinktune_settings::{above, above_up_to, at_least, between, choices, from_below, section, within};
 
 section! {
     /// Sampling of attempts. Nothing is truncated (no top-k, top-p or min-p), because the method trains on the
@@ -38,6 +38,8 @@ section! {
         max_feedback_tokens: value(usize = 512_usize, at_least(1.0)),
         /// The teacher's sampling temperature; 0 is greedy.
         teacher_temperature: value(f32 = 1.0_f32, at_least(0.0)),
+        /// The teacher draws from the smallest set of likeliest tokens whose mass reaches this; 1 is off.
+        teacher_top_p: value(f32 = 1.0_f32, above_up_to(0.0, 1.0)),
         /// The run fails after so many steps in a row with gamma above 0 and no guided token in the loss.
         max_unguided_steps: value(u32 = 10_u32, at_least(1.0)),
     }
