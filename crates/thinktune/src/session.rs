@@ -59,6 +59,12 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: {notice}");
     }
     let student = Student::open(&plan.model.fetch(options.offline)?, &plan.date)?;
+    if student.tokenizer.end_of_turn_is_guessed() {
+        let end = student.tokenizer.decode_raw(&[student.tokenizer.end_of_turn()]);
+        eprintln!(
+            "note: the chat template writes no token after the model's words; {end} is taken for the end of its turn"
+        );
+    }
     let data = TrainingData::load(plan, &student, options.offline)?;
     let mut folder = open_folder(plan, &student, &data)?;
     if let Some(model) = folder.finished() {
@@ -87,6 +93,9 @@ fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::R
         inputs.insert("data".into(), fingerprint(path, |_| true)?);
     }
     if let Job::Rl(rl) = &plan.job {
+        if let Some(help) = &rl.help {
+            inputs.insert("prompts".into(), help.prompts.sha256.clone());
+        }
         for (index, set) in rl.held_out.iter().enumerate() {
             if let Some(path) = &set.path {
                 inputs.insert(format!("held_out[{index}]"), fingerprint(path, |_| true)?);

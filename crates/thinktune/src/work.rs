@@ -182,6 +182,13 @@ impl RlJob<'_> {
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
         let shown = teacher_prompts(prompts, &self.rl.settings);
+        if tokenizer.is_none() && !shown.prefill().is_empty() {
+            eprintln!(
+                "note: the teacher begins its replies itself, without {:?}: only prompts made here can hold it \
+                 (guidance.teacher.api = \"completions\" with guidance.teacher.tokenizer)",
+                shown.prefill()
+            );
+        }
         let prompts = Prompts {
             prefill: shown.prefill().into(),
             checks_first: shown.set.check,
