@@ -16,6 +16,7 @@ use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Tok
 use thinktune_method::settings::*;
 use thinktune_method::train::{stats::TrainStats, train};
 use thinktune_model::{Device, LocalModel, Precision};
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{AdamW, Finish, ModelError, Score, TokenBatch, TokenScores, Train, UpdateReport};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::{AnswerKind, Question};
@@ -293,7 +294,7 @@ impl Train for Scripted {
         Ok(UpdateReport::default())
     }
 
-    fn save_state(&self, _: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, _: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         unreachable!("training saves nothing")
     }
 
@@ -340,7 +341,7 @@ impl Train for Watched {
         self.model.update(settings)
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         self.model.save_state(dir)
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::RunError;
-use crate::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, name_of};
+use crate::checkpoint::{self, Checkpoint, FileHash, Manifest, NewCheckpoint, name_of};
 use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
@@ -144,8 +144,8 @@ impl RunFolder {
         write_lines(&folder, step, records)
     }
 
-    /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given, `state` is what else the
-    /// caller needs to go on. Write everything of a step to the logs before its checkpoint. Older checkpoints
+    /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given and names the files whose
+    /// checksums it knows, `state` is what else the caller needs to go on. Write everything of a step to the logs before its checkpoint. Older checkpoints
     /// beyond the number to keep are removed once the new one is complete. An intact checkpoint of the same step
     /// is left as it is: equal steps have equal bytes.
     ///
@@ -155,7 +155,7 @@ impl RunFolder {
         &mut self,
         step: u64,
         state: &impl Serialize,
-        writer: impl FnOnce(&Path) -> Result<(), E>,
+        writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>,
     ) -> Result<Checkpoint, RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -183,7 +183,7 @@ impl RunFolder {
     pub fn write_final<E>(
         &mut self,
         step: u64,
-        writer: impl FnOnce(&Path) -> Result<(), E>,
+        writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>,
     ) -> Result<PathBuf, RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -194,11 +194,12 @@ impl RunFolder {
         Ok(dir)
     }
 
-    /// The finished model, where the run is done and its files are intact.
-    pub fn finished(&self) -> Option<PathBuf> {
+    /// The finished model, where the run is done and its files are intact, and the steps after which it was.
+    pub fn finished(&self) -> Option<Checkpoint> {
         let dir = self.dir.join(FINAL);
         let manifest = Manifest::read(&dir).ok()?;
-        manifest.verify(&dir).ok().map(|()| dir)
+        let step = manifest.step;
+        manifest.verify(&dir).ok().map(|()| Checkpoint { step, dir })
     }
 
     /// Syncs the logs that equal runs share byte for byte, and returns their lengths.

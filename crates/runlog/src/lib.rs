@@ -32,7 +32,7 @@ mod provenance;
 mod read;
 mod resume;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, FileHash};
 pub use clock::{Phase, PhaseTokens, StepClock};
 pub use error::RunError;
 pub use files::write_atomic;

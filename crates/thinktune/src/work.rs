@@ -13,7 +13,8 @@ use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Dtype, FrozenModel, LocalModel};
+use thinktune_model::memory::Budget;
+use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -76,13 +77,27 @@ impl TrainingData {
         }
     }
 
-    /// Trains `model`, the student with its weights.
+    /// The shape of the teacher, where it is another model in this process.
+    ///
+    /// # Errors
+    /// A folder without a readable `config.json`.
+    pub fn other_teacher(&self, plan: &Plan) -> Result<Option<ModelSpec>, ModelError> {
+        let Job::Rl(rl) = &plan.job else { return Ok(None) };
+        match (&rl.help, self.teacher_dir()) {
+            (Some(Help { teacher: plan::Teacher::Model(_), .. }), Some(dir)) => {
+                ModelSpec::from_dir(dir).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Trains `model`, the student with its weights; models that are loaded beside it keep within `budget`.
     ///
     /// # Errors
     /// What the method reports.
     pub fn train(
         self,
-        plan: &Plan,
+        (plan, budget): (&Plan, Budget),
         student: &Student,
         model: &mut LocalModel,
         folder: &mut RunFolder,
@@ -95,7 +110,7 @@ impl TrainingData {
                 drive_here(&mut run, student, None, folder, progress)
             }
             (Self::Rl { questions, teacher, held_out }, Job::Rl(rl)) => {
-                let run = RlJob { plan, rl, student, teacher };
+                let run = RlJob { plan, budget, rl, student, teacher };
                 run.train(&questions, held_out, model, folder, progress)
             }
             _ => unreachable!("`load` follows the plan's job"),
@@ -124,6 +139,7 @@ fn drive_here<R: Run>(
 
 struct RlJob<'a> {
     plan: &'a Plan,
+    budget: Budget,
     rl: &'a RlPlan,
     student: &'a Student,
     teacher: Option<PathBuf>,
@@ -197,7 +213,8 @@ impl RlJob<'_> {
             return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.tokenizer))))
+        let model = FrozenModel::load(dir, self.plan.device, self.plan.precision)?.with_budget(self.budget);
+        Ok(Some((model, Some(teacher.tokenizer))))
     }
 }
 

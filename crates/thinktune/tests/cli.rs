@@ -163,7 +163,7 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
     let plan: Value = serde_json::from_str(&place.ok(&["train", "tt.toml", "--dry-run", "--json"])).unwrap();
     assert_eq!(plan["first_prompt"]["bos_count"], 1);
     assert_eq!(plan["updates"], 8);
-    assert!(plan["parameters"].as_u64().unwrap() > 0 && plan["memory"]["total_bytes"].as_u64().unwrap() > 0);
+    assert!(plan["parameters"].as_u64().unwrap() > 0 && plan["memory"]["peak_bytes"].as_u64().unwrap() > 0);
     assert_eq!(plan["config"]["guidance"]["gamma"]["start"], 0.5);
     assert!(plan["config"].get("loss").is_none(), "a default");
     let all = ["train", "tt.toml", "--dry-run", "--all", "--json"];
