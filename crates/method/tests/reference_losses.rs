@@ -180,6 +180,7 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
         attempt_outcome: outcome.clone(),
         outcome,
         first_attempt_right: false,
+        answer_changed: false,
         reward: 0.0,
         advantage,
     }
@@ -208,7 +209,7 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             teacher_temperature: 1.0,
             max_unguided_steps: 20,
         },
-        reward: RewardSettings { phrase: None, phrase_bonus: 0.0 },
+        reward: RewardSettings { scale: RewardScale::Std, phrase: None, phrase_bonus: 0.0 },
         loss: LossSettings {
             eps_low: loss.eps_low,
             eps_high: loss.eps_high,

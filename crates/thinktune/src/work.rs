@@ -17,6 +17,7 @@ use thinktune_model::{Dtype, FrozenModel, LocalModel};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
+use thinktune_runlog::event::RunTotals;
 use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
@@ -31,6 +32,14 @@ use crate::student::Student;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
+
+/// End of a training.
+pub struct Trained {
+    /// How it ended.
+    pub end: RunEnd,
+    /// Counts over the whole run; none with sft.
+    pub totals: Option<RunTotals>,
+}
 
 /// Data of a run, loaded.
 pub enum TrainingData {
@@ -87,12 +96,13 @@ impl TrainingData {
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         match (self, &plan.job) {
             (Self::Sft(sequences), Job::Sft(settings)) => {
                 let sft_plan = SftPlan::new(sequences, settings, progress)?;
                 let mut run = SftRun::new(model, sft_plan, settings);
-                drive_here(&mut run, student, None, folder, progress)
+                let end = drive_here(&mut run, student, None, folder, progress)?;
+                Ok(Trained { end, totals: None })
             }
             (Self::Rl { questions, teacher, held_out }, Job::Rl(rl)) => {
                 let run = RlJob { plan, rl, student, teacher };
@@ -137,7 +147,7 @@ impl RlJob<'_> {
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         let (settings, student) = (&self.rl.settings, self.student);
         let mut reference = if settings.loss.beta > 0.0 { Some(model.frozen()?) } else { None };
         let mut remote = self.remote()?;
@@ -165,7 +175,8 @@ impl RlJob<'_> {
         let mut sets =
             HeldOutSets { sets: held_out, tokenizer: &student.tokenizer, context: student.spec.context };
         let evaluate = (!sets.sets.is_empty()).then_some(&mut sets as &mut dyn Evaluate);
-        drive_here(&mut run, student, evaluate, folder, progress)
+        let end = drive_here(&mut run, student, evaluate, folder, progress)?;
+        Ok(Trained { end, totals: Some(run.totals().clone()) })
     }
 
     /// The teacher behind a server, if it is there; its replies are kept in the run folder.

@@ -15,6 +15,8 @@ pub mod splice;
 
 pub mod old;
 
+pub mod behaviour;
+
 use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
 
 use crate::error::MethodError;

@@ -63,7 +63,7 @@ fn one_update_of_grpo_worked_out_independently() {
     settings.guidance.gamma.end = 0.0;
     settings.mini_batch_questions = 4;
     settings.run.steps = 1;
-    settings.reward = RewardSettings { phrase: Some("2".into()), phrase_bonus: 0.5 };
+    settings.reward = RewardSettings { phrase: Some("2".into()), phrase_bonus: 0.5, ..settings.reward };
     let dir = tempfile::tempdir().unwrap();
     let mut trained = student();
     train(&mut trained, settings.clone(), dir.path(), &mut Silent);

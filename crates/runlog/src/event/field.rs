@@ -92,12 +92,18 @@ impl Value for u64 {}
 impl Value for String {}
 impl Value for BTreeMap<String, u64> {}
 impl Value for super::PhaseTiming {}
+impl Value for BTreeMap<String, super::BehaviourMetrics> {}
 
 impl Value for f64 {
     /// A number that could not be computed is NaN here and `null` in JSON.
     fn read<'de, D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         Ok(Option::<f64>::deserialize(input)?.unwrap_or(f64::NAN))
     }
+}
+
+/// The number of a record that an earlier program wrote without it.
+pub(super) fn unknown() -> f64 {
+    f64::NAN
 }
 
 /// Defines records of metrics. Each field is its documentation, `pub NAME: TYPE = UNIT,`, and before it, where an
