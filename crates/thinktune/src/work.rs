@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
-use thinktune_method::help::prompts::PromptSet;
+use thinktune_method::help::limits::{self, Needs, Tokenizers};
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
-use thinktune_method::progress::Progress as _;
 use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
 use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Dtype, FrozenModel, LocalModel};
+use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -70,6 +69,10 @@ impl TrainingData {
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.tokenizer)?;
                 check_context(&questions, &rl.settings, student)?;
+                if let Some(help) = &rl.help {
+                    let check = HelpCheck { plan, settings: &rl.settings, help, questions: &questions };
+                    check.run(&student.tokenizer, Some(student.spec.context), teacher.as_deref())?;
+                }
                 let held_out =
                     rl.held_out.iter().map(|set| held_out::load(set, plan)).collect::<anyhow::Result<_>>()?;
                 Ok(Self::Rl { questions, teacher, held_out })
@@ -159,7 +162,6 @@ impl RlJob<'_> {
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                notice_if_crowded(&help.prompts, tokenizer, &settings, progress)?;
                 Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
             }
             _ => None,
@@ -242,22 +244,48 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
     settings
 }
 
-/// Says so where the teacher's instructions alone leave no room for an attempt.
-fn notice_if_crowded(
-    prompts: &PromptSet,
-    tokenizer: &ChatTokenizer,
-    settings: &RlSettings,
-    progress: &mut Progress,
-) -> anyhow::Result<()> {
-    let instructions = tokenizer.prompt_ids(&prompts.messages("", ""))?.len();
-    let room = settings.guidance.max_teacher_prompt_tokens;
-    if instructions >= room {
-        progress.notice(&format!(
-            "nobody will be guided: the teacher's instructions alone take {instructions} tokens, and its \
-             context and guidance.max_teacher_prompt_tokens leave room for {room}"
-        ));
+/// A check that guidance can be given: the examples of the prompt set fit the limits, and a request fits the teacher.
+pub struct HelpCheck<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its settings.
+    pub settings: &'a RlSettings,
+    /// The teacher and its prompts.
+    pub help: &'a Help,
+    /// The questions to learn from.
+    pub questions: &'a Questions,
+}
+
+impl HelpCheck<'_> {
+    /// Checks with the student's tokenizer and context, and with those of the teacher in `dir`. A teacher that has no
+    /// files on this machine is not judged.
+    ///
+    /// # Errors
+    /// The first limit that is too low, with its key, its value and what it needs.
+    pub fn run(
+        &self,
+        student: &ChatTokenizer,
+        context: Option<usize>,
+        dir: Option<&Path>,
+    ) -> anyhow::Result<()> {
+        let own = dir.filter(|dir| dir.join("tokenizer.json").exists());
+        let own = own.map(|dir| ChatTokenizer::load(dir, &self.plan.date)).transpose()?;
+        let (teacher, context) = match &self.help.teacher {
+            plan::Teacher::Initial => (Some(student), context),
+            plan::Teacher::Model(_) => {
+                (own.as_ref(), dir.and_then(|dir| ModelSpec::from_dir(dir).ok()).map(|spec| spec.context))
+            }
+            plan::Teacher::Remote { .. } => (own.as_ref(), None),
+        };
+        let tokenizers = Tokenizers { student, teacher: teacher.map(|teacher| teacher as &dyn Tokenizer) };
+        let needs =
+            Needs::of(&self.help.prompts, limits::typical(self.questions), self.settings, tokenizers)?;
+        needs.check(self.settings)?;
+        if let Some(context) = context {
+            needs.check_context(self.settings, context)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

@@ -17,6 +17,8 @@ pub mod old;
 
 pub mod behaviour;
 
+pub mod limits;
+
 use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
 
 use crate::error::MethodError;

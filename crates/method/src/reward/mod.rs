@@ -91,7 +91,7 @@ mod tests {
             (AnswerKind::Gsm8k, "72", "She sold 72.<end>"),
             (AnswerKind::Choice { options: 4 }, "C", "The answer is (C).<end>"),
             (AnswerKind::YesNo, "yes", "So the answer is yes.<end>"),
-            (AnswerKind::Math, "1/2", "Thus \\boxed{0.5}.<end>"),
+            (AnswerKind::Math, "2", "Thus \\boxed{\\sqrt{4}}.<end>"),
         ] {
             let row = scored(kind, gold, text);
             assert_eq!((row.reward, row.first_attempt_right), (1.0, true), "{text}");
