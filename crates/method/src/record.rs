@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thinktune_runlog::PhaseTokens;
 use thinktune_runlog::event::{BehaviourMetrics, GuidanceRecord, RolloutRecord, StepMetrics, author_runs};
-use thinktune_tasks::{Verdict, reflects};
+use thinktune_tasks::Verdict;
 
 use crate::act::questions::Questions;
 use crate::help::feedback::Opinion;
@@ -46,7 +46,7 @@ fn describe_responses(metrics: &mut StepMetrics, rows: &[&Scored], settings: &Rl
     metrics.first_attempt_accuracy = share(rows, |row| row.first_attempt_right);
     metrics.guided_accuracy = share(rows, |row| row.outcome.is_right());
     for why in rows.iter().filter_map(|row| row.why_attempt_wrong()) {
-        *metrics.wrong.entry(why.to_string()).or_default() += 1;
+        *metrics.wrong.entry(why.into()).or_default() += 1;
     }
     metrics.unparseable = share(rows, |row| row.attempt_outcome.grade.verdict == Verdict::Unparseable);
     metrics.phrase_rate = match &settings.reward.phrase {
@@ -55,10 +55,11 @@ fn describe_responses(metrics: &mut StepMetrics, rows: &[&Scored], settings: &Rl
     };
     metrics.response_tokens_mean = mean(rows.iter().map(|row| row.guided.attempt.tokens.len() as f64));
     metrics.truncated = share(rows, |row| !row.attempt_outcome.ended);
-    metrics.reflection_rate = share(rows, |row| reflects(&row.guided.attempt.text));
-    metrics.changed = share(rows, |row| row.answer_changed);
-    metrics.mended = share(rows, |row| row.is_mended());
-    metrics.spoilt = share(rows, |row| row.is_spoilt());
+    metrics.reflection_rate = share(rows, |row| row.reflects);
+    let reflecting: Vec<&&Scored> = rows.iter().filter(|row| row.reflects).collect();
+    metrics.changed = share(&reflecting, |row| row.changed);
+    metrics.mended = share(&reflecting, |row| row.is_mended());
+    metrics.spoilt = share(&reflecting, |row| row.is_spoilt());
 }
 
 fn describe_help(metrics: &mut StepMetrics, step: &Step, rows: &[&Scored]) {
@@ -174,7 +175,7 @@ pub fn rollout_records(step: &Step, settings: &RlSettings) -> Vec<RolloutRecord>
         ended: row.outcome.ended,
         guided: row.guided.is_guided(),
         verdict: row.outcome.grade.verdict.name().into(),
-        why: row.why_wrong().map(|why| why.to_string()),
+        why_wrong: row.why_wrong().map(Into::into),
         grade_reason: row.outcome.grade.reason.clone(),
         extracted: row.outcome.grade.extracted.clone(),
         reward: row.reward,

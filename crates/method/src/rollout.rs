@@ -10,7 +10,7 @@ use thinktune_tasks::Question;
 use crate::help::behaviour;
 use crate::help::feedback::{Feedback, Rejection};
 use crate::help::prompts::Behaviour;
-use crate::reward::outcome::{Outcome, WhyWrong};
+use crate::reward::outcome::Outcome;
 
 /// A question with the prompt it is asked by.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,8 +161,10 @@ pub struct Scored {
     pub attempt_outcome: Outcome,
     /// True where the attempt's text up to its first reflection, if any, has a correct final answer.
     pub first_attempt_right: bool,
-    /// True where the attempt reflects and ends with another final answer than it had before.
-    pub answer_changed: bool,
+    /// True where the attempt goes on reflecting after its first final answer.
+    pub reflects: bool,
+    /// True where it reflects and its final answer is another one than the first.
+    pub changed: bool,
     /// r.
     pub reward: f64,
     /// A, the same for all tokens.
@@ -171,23 +173,23 @@ pub struct Scored {
 
 impl Scored {
     /// Why the trajectory earns nothing for its answer; none where it is right.
-    pub fn why_wrong(&self) -> Option<WhyWrong> {
+    pub fn why_wrong(&self) -> Option<&'static str> {
         self.outcome.why_wrong(self.guided.attempt.finish)
     }
 
     /// Why the student's own attempt earns nothing; none where it is right.
-    pub fn why_attempt_wrong(&self) -> Option<WhyWrong> {
+    pub fn why_attempt_wrong(&self) -> Option<&'static str> {
         self.attempt_outcome.why_wrong(self.guided.attempt.finish)
     }
 
-    /// Returns true where the attempt's reflection turned a wrong first answer into a right one.
+    /// Returns true where the attempt reflects, its first answer is wrong and it ends right.
     pub fn is_mended(&self) -> bool {
-        self.answer_changed && !self.first_attempt_right && self.attempt_outcome.is_right()
+        self.reflects && !self.first_attempt_right && self.attempt_outcome.is_right()
     }
 
-    /// Returns true where the attempt's reflection turned a right first answer into a wrong one.
+    /// Returns true where the attempt reflects, its first answer is right and it does not end right.
     pub fn is_spoilt(&self) -> bool {
-        self.answer_changed && self.first_attempt_right && !self.attempt_outcome.is_right()
+        self.reflects && self.first_attempt_right && !self.attempt_outcome.is_right()
     }
 }
 

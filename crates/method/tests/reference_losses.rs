@@ -180,7 +180,8 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
         attempt_outcome: outcome.clone(),
         outcome,
         first_attempt_right: false,
-        answer_changed: false,
+        reflects: false,
+        changed: false,
         reward: 0.0,
         advantage,
     }

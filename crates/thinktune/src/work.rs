@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
-use thinktune_method::help::limits::{self, Needs, Tokenizers};
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
 use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
@@ -12,7 +11,7 @@ use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
+use thinktune_model::{Dtype, FrozenModel, LocalModel};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
@@ -24,6 +23,7 @@ use thinktune_text::ChatTokenizer;
 use crate::config::Task;
 use crate::fault_point::FaultPoint;
 use crate::held_out::{self, HeldOutSets};
+use crate::help_check::HelpCheck;
 use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
@@ -242,50 +242,6 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
     let room = context.saturating_sub(guidance.max_teacher_tokens);
     guidance.max_teacher_prompt_tokens = guidance.max_teacher_prompt_tokens.min(room);
     settings
-}
-
-/// A check that guidance can be given: the examples of the prompt set fit the limits, and a request fits the teacher.
-pub struct HelpCheck<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// Its settings.
-    pub settings: &'a RlSettings,
-    /// The teacher and its prompts.
-    pub help: &'a Help,
-    /// The questions to learn from.
-    pub questions: &'a Questions,
-}
-
-impl HelpCheck<'_> {
-    /// Checks with the student's tokenizer and context, and with those of the teacher in `dir`. A teacher that has no
-    /// files on this machine is not judged.
-    ///
-    /// # Errors
-    /// The first limit that is too low, with its key, its value and what it needs.
-    pub fn run(
-        &self,
-        student: &ChatTokenizer,
-        context: Option<usize>,
-        dir: Option<&Path>,
-    ) -> anyhow::Result<()> {
-        let own = dir.filter(|dir| dir.join("tokenizer.json").exists());
-        let own = own.map(|dir| ChatTokenizer::load(dir, &self.plan.date)).transpose()?;
-        let (teacher, context) = match &self.help.teacher {
-            plan::Teacher::Initial => (Some(student), context),
-            plan::Teacher::Model(_) => {
-                (own.as_ref(), dir.and_then(|dir| ModelSpec::from_dir(dir).ok()).map(|spec| spec.context))
-            }
-            plan::Teacher::Remote { .. } => (own.as_ref(), None),
-        };
-        let tokenizers = Tokenizers { student, teacher: teacher.map(|teacher| teacher as &dyn Tokenizer) };
-        let needs =
-            Needs::of(&self.help.prompts, limits::typical(self.questions), self.settings, tokenizers)?;
-        needs.check(self.settings)?;
-        if let Some(context) = context {
-            needs.check_context(self.settings, context)?;
-        }
-        Ok(())
-    }
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

@@ -48,13 +48,15 @@ fn score(
     let outcome = Outcome::of(*kind, &text, ended(&ids, tokenizer.stop()), gold);
     let attempt = &guided.attempt;
     let attempt_outcome = Outcome::of(*kind, &attempt.text, attempt.ended(tokenizer.stop()), gold);
+    let reflects = reflects(&attempt.text);
     let first = grade(*kind, gold, first_attempt(&attempt.text));
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
         first_attempt_right: first.verdict == Verdict::Correct,
-        answer_changed: reflects(&attempt.text) && differs(*kind, &first, &attempt_outcome.grade),
+        reflects,
+        changed: reflects && differs(*kind, &first, &attempt_outcome.grade),
         attempt_outcome,
         guided,
         text,
@@ -64,7 +66,7 @@ fn score(
 /// Returns true where two answers of one response are not the same answer.
 fn differs(kind: AnswerKind, first: &Grade, last: &Grade) -> bool {
     match (&first.extracted, &last.extracted) {
-        (Some(first), Some(last)) => compare(kind, first, last).verdict != Verdict::Correct,
+        (Some(first), Some(last)) => first != last && compare(kind, first, last).verdict != Verdict::Correct,
         (first, last) => first.is_some() != last.is_some(),
     }
 }
@@ -109,13 +111,10 @@ mod tests {
             ("\\boxed{4}.\n\nI like this paragraph.<end>", false, false, false),
             ("\\boxed{3}, no: \\boxed{4}<end>", false, false, false),
             ("\\boxed{3}.\n\nNo, \\boxed{4}", true, false, false),
+            ("\\boxed{4}.\n\nYes, it is \\boxed{4", true, false, true),
         ] {
             let row = scored(AnswerKind::Boxed, "4", text);
-            assert_eq!(
-                (row.answer_changed, row.is_mended(), row.is_spoilt()),
-                (changed, mended, spoilt),
-                "{text}"
-            );
+            assert_eq!((row.changed, row.is_mended(), row.is_spoilt()), (changed, mended, spoilt), "{text}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The outcome: 1 for a response that ended properly with a correct final answer, else 0.
 
-use std::fmt;
-
 use thinktune_policy::Finish;
 use thinktune_tasks::grading::grade;
-use thinktune_tasks::{AnswerKind, Grade, Verdict};
+use thinktune_tasks::{AnswerKind, Grade, Verdict, WhyWrong};
+
+/// Name of a response that ended otherwise than by the end of the turn.
+const OTHER_END: &str = "other_end";
 
 /// Outcome of a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,48 +27,16 @@ impl Outcome {
         self.ended && self.grade.verdict == Verdict::Correct
     }
 
-    /// Why it earns nothing, for a response that sampling finished so; none where it is right.
-    pub fn why_wrong(&self, finish: Finish) -> Option<WhyWrong> {
-        match (self.ended, finish, self.grade.verdict) {
-            (false, Finish::Length, _) => Some(WhyWrong::NotEnded),
-            (false, Finish::Stop, _) => Some(WhyWrong::OtherEnd),
-            (true, _, Verdict::Correct) => None,
-            (true, _, Verdict::Wrong) => Some(WhyWrong::WrongAnswer),
-            (true, _, Verdict::Unparseable) => Some(WhyWrong::NoAnswer),
-            (true, _, Verdict::OverBudget) => Some(WhyWrong::OverBudget),
-        }
+    /// Why it is not right, by the rule of evaluation; none where it is. A response that did not end properly and was not
+    /// cut off either ended by another token: `other_end`.
+    pub fn why_wrong(&self, finish: Finish) -> Option<&'static str> {
+        let why = WhyWrong::of(self.ended, &self.grade)?;
+        Some(if why == WhyWrong::NotEnded && finish == Finish::Stop { OTHER_END } else { why.name() })
     }
 
     /// r, without bonus.
     pub fn reward(&self) -> f64 {
         if self.is_right() { 1.0 } else { 0.0 }
-    }
-}
-
-/// Reason why a response earns nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WhyWrong {
-    /// It was cut off by the token limit.
-    NotEnded,
-    /// It ended otherwise than by the end of the turn: by another stop token, or by more than one.
-    OtherEnd,
-    /// No final answer could be read.
-    NoAnswer,
-    /// Its final answer is not the gold answer.
-    WrongAnswer,
-    /// Reading or comparing its answer would have taken too much work.
-    OverBudget,
-}
-
-impl fmt::Display for WhyWrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotEnded => "not_ended",
-            Self::OtherEnd => "other_end",
-            Self::NoAnswer => "no_answer",
-            Self::WrongAnswer => "wrong_answer",
-            Self::OverBudget => "over_budget",
-        })
     }
 }
 
@@ -79,7 +48,7 @@ mod tests {
     fn a_wrong_response_says_why() {
         let why = |text, ended, finish| {
             let outcome = Outcome::of(AnswerKind::Boxed, text, ended, "4");
-            outcome.why_wrong(finish).map(|why| why.to_string()).unwrap_or_default()
+            outcome.why_wrong(finish).unwrap_or_default()
         };
         assert_eq!(why("so \\boxed{4}", true, Finish::Stop), "");
         assert_eq!(why("so \\boxed{4}", false, Finish::Length), "not_ended");

@@ -80,6 +80,11 @@ impl Unit {
     }
 }
 
+/// The value of a number that an earlier program did not write.
+pub(super) fn not_computed() -> f64 {
+    f64::NAN
+}
+
 /// A type that a field may have.
 pub(super) trait Value: DeserializeOwned {
     /// Reads a value from JSON.
@@ -99,11 +104,6 @@ impl Value for f64 {
     fn read<'de, D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         Ok(Option::<f64>::deserialize(input)?.unwrap_or(f64::NAN))
     }
-}
-
-/// The number of a record that an earlier program wrote without it.
-pub(super) fn unknown() -> f64 {
-    f64::NAN
 }
 
 /// Defines records of metrics. Each field is its documentation, `pub NAME: TYPE = UNIT,`, and before it, where an

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::BehaviourMetrics;
-use super::field::{Metrics, metrics, unknown};
+use super::field::{Metrics, metrics, not_computed};
 
 metrics! {
     /// One training step of ThinkTuning or GRPO: one line of `metrics.jsonl`.
@@ -29,7 +29,7 @@ metrics! {
         pub guided_accuracy: f64 = Share,
         /// Share of the student's own attempts whose final answer could not be read.
         pub unparseable: f64 = Share,
-        /// The student's own attempts that earned nothing, by reason: `not_ended` (cut off by the token limit), `other_end` (ended otherwise than by the end of the turn), `no_answer`, `wrong_answer`, `over_budget` (grading took too much work).
+        /// The student's own attempts that are not right, by reason: `not_ended` (cut off by the token limit), `other_end` (ended otherwise than by the end of the turn), `no_answer`, `wrong_answer`, `unparseable`.
         #[serde(default)]
         pub wrong: BTreeMap<String, u64> = CountByReason,
         /// Share of groups whose rewards are all equal, hence without gradient.
@@ -64,7 +64,7 @@ metrics! {
         /// Guided attempts whose opinion agrees with the grader's verdict on the attempt.
         pub opinions_right: u64 = Count,
         /// Mean over the guided responses of their reward minus the mean reward of the unguided responses of their group; null without any.
-        #[serde(default = "unknown")]
+        #[serde(default = "not_computed")]
         pub uplift: f64 = Reward,
         /// The guidance ledger of the step: the feedback of each behaviour that was shown.
         #[serde(default)]
@@ -82,14 +82,14 @@ metrics! {
         pub truncated: f64 = Share,
         /// Share of the student's own attempts that go on reflecting after a first final answer.
         pub reflection_rate: f64 = Share,
-        /// Share of the student's own attempts that go on reflecting and end with another final answer than their first.
-        #[serde(default = "unknown")]
+        /// Of the student's own attempts that reflect, the share whose final answer is another one than the first; null without any.
+        #[serde(default = "not_computed")]
         pub changed: f64 = Share,
-        /// Share of the student's own attempts that go on reflecting and turn a wrong first answer into a right one.
-        #[serde(default = "unknown")]
+        /// Of the student's own attempts that reflect, the share whose first answer is wrong and that end right; null without any.
+        #[serde(default = "not_computed")]
         pub mended: f64 = Share,
-        /// Share of the student's own attempts that go on reflecting and turn a right first answer into a wrong one.
-        #[serde(default = "unknown")]
+        /// Of the student's own attempts that reflect, the share whose first answer is right and that do not end right; null without any.
+        #[serde(default = "not_computed")]
         pub spoilt: f64 = Share,
 
         /// Mean over the updates of the loss that was minimised (the negated objective).

@@ -78,10 +78,10 @@ pub struct RolloutRecord {
     pub guided: bool,
     /// Grader's verdict on the response.
     pub verdict: String,
-    /// Why the response earned nothing for its answer: `not_ended`, `other_end`, `no_answer`, `wrong_answer` or
-    /// `over_budget`; null where it is right.
+    /// Why the response is not right: `not_ended` (cut off), `other_end` (ended by another token than the end of the turn),
+    /// `no_answer`, `wrong_answer` or `unparseable`; null where it is right.
     #[serde(default)]
-    pub why: Option<String>,
+    pub why_wrong: Option<String>,
     /// The grader's reason, where it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grade_reason: Option<String>,

@@ -17,7 +17,7 @@ metrics! {
         /// The student's own attempts.
         #[serde(default)]
         pub responses: u64 = Count,
-        /// The student's own attempts that earned nothing, by reason.
+        /// The student's own attempts that are not right, by reason.
         #[serde(default)]
         pub wrong: BTreeMap<String, u64> = CountByReason,
         /// Groups of responses.

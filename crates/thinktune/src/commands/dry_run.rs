@@ -12,6 +12,7 @@ use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
 use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
+use crate::help_check::HelpCheck;
 use crate::model_source::ModelSource;
 use crate::plan::{Job, Plan, RlPlan, Teacher};
 use crate::{shapes, work};
@@ -183,7 +184,7 @@ fn rl_facts(
             let questions = Questions::new(questions, settings, tokenizer)?;
             if let Some(help) = &rl.help {
                 let teacher = help.teacher.place().and_then(|place| place.fetch(true).ok());
-                let check = work::HelpCheck { plan, settings, help, questions: &questions };
+                let check = HelpCheck { plan, settings, help, questions: &questions };
                 check.run(tokenizer, context, teacher.as_deref())?;
             }
             questions.of_step(1).first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))

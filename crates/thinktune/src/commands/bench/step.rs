@@ -109,7 +109,8 @@ fn rewarded(group: &Group<Attempt>, seed: u64) -> Group<Scored> {
         outcome: outcome.clone(),
         attempt_outcome: outcome.clone(),
         first_attempt_right: false,
-        answer_changed: false,
+        reflects: false,
+        changed: false,
         reward: *reward,
         advantage,
     };
