@@ -181,6 +181,8 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
         attempt_outcome: outcome.clone(),
         outcome,
         first_attempt_right: false,
+        reflects: false,
+        changed: false,
         reward: 0.0,
         advantage,
     }
@@ -209,7 +211,7 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             teacher_temperature: 1.0,
             max_unguided_steps: 20,
         },
-        reward: RewardSettings { phrase: None, phrase_bonus: 0.0 },
+        reward: RewardSettings { scale: RewardScale::Std, phrase: None, phrase_bonus: 0.0 },
         loss: LossSettings {
             eps_low: loss.eps_low,
             eps_high: loss.eps_high,

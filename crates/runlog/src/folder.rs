@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use crate::RunError;
 use crate::checkpoint::{self, Checkpoint, FileHash, Manifest, NewCheckpoint, name_of};
-use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
+use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, RunTotals, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
 use crate::layout::{
     CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, RunIdentity, TIMINGS,
+    TOTALS,
 };
 use crate::resume::{check_identity, length_of, rewind};
 
@@ -174,6 +175,18 @@ impl RunFolder {
         write_atomic(&self.dir.join(LATEST), format!("{}\n", name_of(step)).as_bytes())?;
         checkpoint::retain(&self.dir.join(CHECKPOINTS), self.keep)?;
         Ok(there)
+    }
+
+    /// Writes the counts over the whole run. Write them before the finished model, whose presence says the run is done.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_totals(&mut self, totals: &RunTotals) -> Result<(), RunError> {
+        let path = self.dir.join(TOTALS);
+        let mut bytes =
+            serde_json::to_vec_pretty(totals).map_err(|e| RunError::bad_file(&path, e.to_string()))?;
+        bytes.push(b'\n');
+        write_atomic(&path, &bytes)
     }
 
     /// Writes the finished model to `final/`: its presence says the run is done.

@@ -7,6 +7,7 @@ mod config;
 mod failure;
 mod fault_point;
 mod held_out;
+mod help_check;
 mod interrupt;
 mod logging;
 mod memory;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use thinktune_method::run::RunEnd;
-use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
+use thinktune_runlog::event::RunTotals;
+use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint, read_totals};
 
 use crate::failure::Interrupted;
 use crate::memory;
@@ -13,7 +14,7 @@ use crate::plan::{Job, Plan};
 use crate::progress::Progress;
 use crate::raise;
 use crate::student::{Student, is_model_file};
-use crate::work::TrainingData;
+use crate::work::{Trained, TrainingData};
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
 /// what they name is compared instead.
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub model: PathBuf,
     /// True where it had been finished before this start.
     pub already: bool,
+    /// Counts over the whole run; none with sft, and of a run that an earlier program finished.
+    pub totals: Option<RunTotals>,
 }
 
 /// Trains to the end, or from the newest checkpoint of an interrupted run to the end.
@@ -68,20 +71,25 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
     let raised = raise::is_raised(plan)?;
     let mut folder = open_folder((plan, raised), &student, &data)?;
     if let Some(done) = folder.finished().filter(|done| !raised || done.step >= steps(plan)) {
-        return Ok(Outcome { run: plan.out.clone(), model: done.dir, already: true });
+        let totals = read_totals(&plan.out)?;
+        return Ok(Outcome { run: plan.out.clone(), model: done.dir, already: true, totals });
     }
     if let Some(checkpoint) = folder.resume_from() {
         eprintln!("note: going on after step {} of {}", checkpoint.step, plan.out.display());
     }
     let mut model = student.load(plan)?.with_budget(memory.budget);
     let mut progress = Progress::new(options.label, options.quiet);
-    let end = data.train((plan, memory.budget), &student, &mut model, &mut folder, &mut progress);
+    let trained = data.train((plan, memory.budget), &student, &mut model, &mut folder, &mut progress);
     progress.finish();
-    match end? {
+    let Trained { end, totals } = trained?;
+    match end {
         RunEnd::Interrupted { step } => Err(Interrupted { step }.into()),
         RunEnd::Done { steps } => {
+            if let Some(totals) = &totals {
+                folder.write_totals(totals)?;
+            }
             let dir = folder.write_final(steps.into(), |dir| student.export(&model, dir))?;
-            Ok(Outcome { run: plan.out.clone(), model: dir, already: false })
+            Ok(Outcome { run: plan.out.clone(), model: dir, already: false, totals })
         }
     }
 }

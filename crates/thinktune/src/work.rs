@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
-use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
-use thinktune_method::progress::Progress as _;
 use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
 use thinktune_method::settings::{RlSettings, SettingError};
@@ -18,6 +16,7 @@ use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
 use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
 use thinktune_remote::RemoteTeacher;
 use thinktune_runlog::RunFolder;
+use thinktune_runlog::event::RunTotals;
 use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
@@ -25,6 +24,7 @@ use thinktune_text::ChatTokenizer;
 use crate::config::Task;
 use crate::fault_point::FaultPoint;
 use crate::held_out::{self, HeldOutSets};
+use crate::help_check::HelpCheck;
 use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
@@ -32,6 +32,14 @@ use crate::student::Student;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
+
+/// End of a training.
+pub struct Trained {
+    /// How it ended.
+    pub end: RunEnd,
+    /// Counts over the whole run; none with sft.
+    pub totals: Option<RunTotals>,
+}
 
 /// Data of a run, loaded.
 pub enum TrainingData {
@@ -62,6 +70,10 @@ impl TrainingData {
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.tokenizer)?;
                 check_context(&questions, &rl.settings, student)?;
+                if let Some(help) = &rl.help {
+                    let check = HelpCheck { plan, settings: &rl.settings, help, questions: &questions };
+                    check.run(&student.tokenizer, Some(student.spec.context), teacher.as_deref())?;
+                }
                 let held_out =
                     rl.held_out.iter().map(|set| held_out::load(set, plan)).collect::<anyhow::Result<_>>()?;
                 Ok(Self::Rl { questions, teacher, held_out })
@@ -102,12 +114,13 @@ impl TrainingData {
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         match (self, &plan.job) {
             (Self::Sft(sequences), Job::Sft(settings)) => {
                 let sft_plan = SftPlan::new(sequences, settings, progress)?;
                 let mut run = SftRun::new(model, sft_plan, settings);
-                drive_here(&mut run, student, None, folder, progress)
+                let end = drive_here(&mut run, student, None, folder, progress)?;
+                Ok(Trained { end, totals: None })
             }
             (Self::Rl { questions, teacher, held_out }, Job::Rl(rl)) => {
                 let run = RlJob { plan, budget, rl, student, teacher };
@@ -153,7 +166,7 @@ impl RlJob<'_> {
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         let (settings, student) = (&self.rl.settings, self.student);
         let mut reference = if settings.loss.beta > 0.0 { Some(model.frozen()?) } else { None };
         let mut remote = self.remote()?;
@@ -165,7 +178,6 @@ impl RlJob<'_> {
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                notice_if_crowded(&help.prompts, tokenizer, &settings, progress)?;
                 Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
             }
             _ => None,
@@ -181,7 +193,8 @@ impl RlJob<'_> {
         let mut sets =
             HeldOutSets { sets: held_out, tokenizer: &student.tokenizer, context: student.spec.context };
         let evaluate = (!sets.sets.is_empty()).then_some(&mut sets as &mut dyn Evaluate);
-        drive_here(&mut run, student, evaluate, folder, progress)
+        let end = drive_here(&mut run, student, evaluate, folder, progress)?;
+        Ok(Trained { end, totals: Some(run.totals().clone()) })
     }
 
     /// The teacher behind a server, if it is there; its replies are kept in the run folder.
@@ -246,24 +259,6 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
     let room = context.saturating_sub(guidance.max_teacher_tokens);
     guidance.max_teacher_prompt_tokens = guidance.max_teacher_prompt_tokens.min(room);
     settings
-}
-
-/// Says so where the teacher's instructions alone leave no room for an attempt.
-fn notice_if_crowded(
-    prompts: &PromptSet,
-    tokenizer: &ChatTokenizer,
-    settings: &RlSettings,
-    progress: &mut Progress,
-) -> anyhow::Result<()> {
-    let instructions = tokenizer.prompt_ids(&prompts.messages("", ""))?.len();
-    let room = settings.guidance.max_teacher_prompt_tokens;
-    if instructions >= room {
-        progress.notice(&format!(
-            "nobody will be guided: the teacher's instructions alone take {instructions} tokens, and its \
-             context and guidance.max_teacher_prompt_tokens leave room for {room}"
-        ));
-    }
-    Ok(())
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

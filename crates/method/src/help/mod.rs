@@ -15,6 +15,10 @@ pub mod splice;
 
 pub mod old;
 
+pub mod behaviour;
+
+pub mod limits;
+
 use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
 
 use crate::error::MethodError;

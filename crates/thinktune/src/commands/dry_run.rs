@@ -12,6 +12,7 @@ use thinktune_model::memory::{MemoryPlan, Part, Phase};
 use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
+use crate::help_check::HelpCheck;
 use crate::model_source::ModelSource;
 use crate::plan::{Job, Plan, RlPlan, Teacher};
 use crate::{memory, shapes, work};
@@ -65,7 +66,9 @@ impl Shown {
             tokenizer.check_vocab(spec.vocab_size)?;
         }
         let (prompt, data, step) = match &plan.job {
-            Job::Rl(rl) => rl_facts(plan, rl, tokenizer.as_ref())?,
+            Job::Rl(rl) => {
+                rl_facts(plan, rl, tokenizer.as_ref(), model.spec.as_ref().map(|spec| spec.context))?
+            }
             Job::Sft(settings) => sft_facts(plan, settings, tokenizer.as_ref())?,
         };
         let stop = tokenizer.as_ref().map_or_else(Vec::new, |tokenizer| {
@@ -165,14 +168,20 @@ fn rl_facts(
     plan: &Plan,
     rl: &RlPlan,
     tokenizer: Option<&ChatTokenizer>,
+    context: Option<usize>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
     let settings = &rl.settings;
     let questions = work::questions(&plan.data, plan.seed)?;
     let data = format!("{} questions", grouped(questions.len() as u64));
     let prompt = match tokenizer {
         Some(tokenizer) => {
-            let first = Questions::new(questions, settings, tokenizer)?.of_step(1);
-            first.first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))
+            let questions = Questions::new(questions, settings, tokenizer)?;
+            if let Some(help) = &rl.help {
+                let teacher = help.teacher.place().and_then(|place| place.fetch(true).ok());
+                let check = HelpCheck { plan, settings, help, questions: &questions };
+                check.run(tokenizer, context, teacher.as_deref())?;
+            }
+            questions.of_step(1).first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))
         }
         None => None,
     };
