@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use thinktune_policy::{Finish, SampleKey};
+use thinktune_policy::{Finish, SampleKey, Tokenizer};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::Question;
 
@@ -53,15 +53,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it ended by itself: exactly one stop token, at the end.
-    pub fn ended(&self, stop: &[u32]) -> bool {
-        ended(&self.tokens, stop)
+    /// Returns true where it ended by itself: exactly one stop token, the end of the turn, at the end.
+    pub fn ended(&self, tokenizer: &dyn Tokenizer) -> bool {
+        tokenizer.ended(&self.tokens)
     }
-}
-
-/// Whether tokens hold exactly one stop token, at the end.
-pub fn ended(tokens: &[u32], stop: &[u32]) -> bool {
-    tokens.iter().position(|token| stop.contains(token)).is_some_and(|first| first + 1 == tokens.len())
 }
 
 /// A token of a trajectory.

@@ -209,6 +209,7 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             max_teacher_tokens: 64,
             max_feedback_tokens: 64,
             teacher_temperature: 1.0,
+            teacher_top_p: 1.0,
             max_unguided_steps: 20,
         },
         reward: RewardSettings { scale: RewardScale::Std, phrase: None, phrase_bonus: 0.0 },

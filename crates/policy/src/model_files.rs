@@ -26,12 +26,17 @@ pub struct WrittenFile {
     pub sha256: String,
 }
 
+/// A text without the byte order mark that some editors put before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The text of a file as a JSON object.
 ///
 /// # Errors
 /// Text that is no JSON, or JSON that is no object, naming `path`.
 pub fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, ModelError> {
-    match serde_json::from_str(text) {
+    match serde_json::from_str(without_mark(text)) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(other) => {
             Err(ModelError::bad_file(path, format!("expected a JSON object, found {}", brief(&other))))

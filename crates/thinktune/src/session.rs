@@ -65,6 +65,12 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: {notice}");
     }
     let student = Student::open(&plan.model.fetch(options.offline)?, &plan.date)?;
+    if student.tokenizer.end_of_turn_is_guessed() {
+        let end = student.tokenizer.decode_raw(&[student.tokenizer.end_of_turn()]);
+        eprintln!(
+            "note: the chat template writes no token after the model's words; {end} is taken for the end of its turn"
+        );
+    }
     let data = TrainingData::load(plan, &student, options.offline)?;
     let teacher = data.other_teacher(plan)?;
     let memory = memory::settle(plan, &student.spec, teacher.as_ref())?;
@@ -114,6 +120,9 @@ fn open_folder(
         inputs.insert("data".into(), fingerprint(path, |_| true)?);
     }
     if let Job::Rl(rl) = &plan.job {
+        if let Some(help) = &rl.help {
+            inputs.insert("prompts".into(), help.prompts.sha256.clone());
+        }
         for (index, set) in rl.held_out.iter().enumerate() {
             if let Some(path) = &set.path {
                 inputs.insert(format!("held_out[{index}]"), fingerprint(path, |_| true)?);

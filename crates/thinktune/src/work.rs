@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
+use thinktune_method::help::examples::TeacherPrompts;
+use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
 use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
@@ -13,8 +15,8 @@ use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
 use thinktune_model::memory::Budget;
 use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
-use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
-use thinktune_remote::RemoteTeacher;
+use thinktune_policy::{ModelError, Score, Teacher, TeacherRequest, Tokenizer};
+use thinktune_remote::{Prompts, RemoteTeacher};
 use thinktune_runlog::RunFolder;
 use thinktune_runlog::event::RunTotals;
 use thinktune_tasks::word_problems::{self, Split};
@@ -178,7 +180,8 @@ impl RlJob<'_> {
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
+                let prompts = teacher_prompts(&help.prompts, &settings);
+                Some(LocalTeacher::new(*model, tokenizer, prompts, sampling_of(&settings)))
             }
             _ => None,
         };
@@ -208,10 +211,22 @@ impl RlJob<'_> {
         };
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
-        let prompts = prompts.clone();
-        let messages = Box::new(move |question: &str, response: &str| prompts.messages(question, response));
+        let shown = teacher_prompts(prompts, &self.rl.settings);
+        if tokenizer.is_none() && !shown.prefill().is_empty() {
+            eprintln!(
+                "note: the teacher begins its replies itself, without {:?}: only prompts made here can hold it \
+                 (guidance.teacher.api = \"completions\" with guidance.teacher.tokenizer)",
+                shown.prefill()
+            );
+        }
+        let prompts = Prompts {
+            prefill: shown.prefill().into(),
+            checks_first: shown.set.check,
+            messages: Box::new(move |request: &TeacherRequest| shown.messages(request)),
+            tokenizer,
+        };
         let sampling = sampling_of(&self.rl.settings);
-        Ok(Some(RemoteTeacher::new(settings.clone(), key, messages, sampling, tokenizer, &cache)?))
+        Ok(Some(RemoteTeacher::new(settings.clone(), key, prompts, sampling, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
@@ -229,6 +244,11 @@ impl RlJob<'_> {
         let model = FrozenModel::load(dir, self.plan.device, self.plan.precision)?.with_budget(self.budget);
         Ok(Some((model, Some(teacher.tokenizer))))
     }
+}
+
+/// A prompt set as a run shows it to its teacher.
+pub fn teacher_prompts(set: &PromptSet, settings: &RlSettings) -> TeacherPrompts {
+    TeacherPrompts { set: set.clone(), ask: settings.ask.clone(), seed: settings.seed }
 }
 
 /// A prompt and the longest response to it must fit the model: guided rows are trained on as one sequence.

@@ -17,6 +17,7 @@ fn help_is_as_committed() {
         "generate --help",
         "logprobs --help",
         "grade --help",
+        "guidance --help",
         "serve --help",
         "word-problems --help",
         "bench --help",

@@ -3,13 +3,17 @@
 //! The teacher writes replies as long as those it is shown, about attempts as long as those it is shown. A limit below its
 //! own examples refuses every reply, and a run would learn of it only by what it does not learn.
 
-use thinktune_policy::{ModelError, Tokenizer};
+use thinktune_policy::{ModelError, SampleKey, Stream, TeacherRequest, Tokenizer};
 use thinktune_tasks::Question;
 
 use crate::act::questions::Questions;
+use crate::help::examples::TeacherPrompts;
 use crate::help::prompts::PromptSet;
 use crate::rollout::Asked;
 use crate::settings::{RlSettings, SettingError};
+
+/// Draws of examples whose requests are counted.
+const DRAWS: u32 = 8;
 
 /// Tokenizers of a run.
 #[derive(Clone, Copy)]
@@ -56,8 +60,12 @@ impl Needs {
         needs.reply = replies.max().unwrap_or(0);
         let attempts = prompts.exchanges.iter().map(|exchange| exchange.response.trim());
         let attempt = attempts.max_by_key(|attempt| teacher.encode(attempt).len()).unwrap_or_default();
-        let asked = format!("{}{}", question.text, settings.ask.suffix);
-        needs.request = teacher.prompt_ids(&prompts.messages(&asked, attempt))?.len();
+        let shown = TeacherPrompts { set: prompts.clone(), ask: settings.ask.clone(), seed: settings.seed };
+        for sample in 0..DRAWS {
+            let key = SampleKey { stream: Stream::Teacher, step: 0, question: 0, sample };
+            let request = TeacherRequest { question: question.text.clone(), response: attempt.into(), key };
+            needs.request = needs.request.max(teacher.prompt_ids(&shown.messages(&request))?.len());
+        }
         Ok(needs)
     }
 

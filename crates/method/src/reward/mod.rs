@@ -10,7 +10,7 @@ use thinktune_policy::Tokenizer;
 use thinktune_tasks::grading::{compare, grade};
 use thinktune_tasks::{AnswerKind, Grade, Question, Verdict, first_attempt, reflects};
 
-use crate::rollout::{Group, Guided, Scored, ended};
+use crate::rollout::{Group, Guided, Scored};
 use crate::settings::RewardSettings;
 use advantage::advantages;
 use outcome::Outcome;
@@ -45,9 +45,9 @@ fn score(
     let Question { kind, gold, .. } = question;
     let ids = guided.ids();
     let text = tokenizer.decode(&ids);
-    let outcome = Outcome::of(*kind, &text, ended(&ids, tokenizer.stop()), gold);
+    let outcome = Outcome::of(*kind, &text, tokenizer.ended(&ids), gold);
     let attempt = &guided.attempt;
-    let attempt_outcome = Outcome::of(*kind, &attempt.text, attempt.ended(tokenizer.stop()), gold);
+    let attempt_outcome = Outcome::of(*kind, &attempt.text, attempt.ended(tokenizer), gold);
     let reflects = reflects(&attempt.text);
     let first = grade(*kind, gold, first_attempt(&attempt.text));
     Scored {

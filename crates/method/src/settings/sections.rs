@@ -1,6 +1,6 @@
 //! The settings of the methods, each defined here and nowhere else.
 
-use thinktune_settings::{above, at_least, between, choices, from_below, section, within};
+use thinktune_settings::{above, above_up_to, at_least, between, choices, from_below, section, within};
 
 use super::advantages::largest_advantages;
 
@@ -41,6 +41,8 @@ section! {
         max_feedback_tokens: value(usize = 512_usize, at_least(1.0)),
         /// The teacher's sampling temperature; 0 is greedy.
         teacher_temperature: value(f32 = 1.0_f32, at_least(0.0)),
+        /// The teacher draws from the smallest set of likeliest tokens whose mass reaches this; 1 is off.
+        teacher_top_p: value(f32 = 1.0_f32, above_up_to(0.0, 1.0)),
         /// After so many steps in a row with gamma above 0 and no guided token in the loss guidance ends: the run fails
         /// where no feedback was ever used, and goes on without guidance, with a notice, where some was.
         max_unguided_steps: value(u32 = 10_u32, at_least(1.0)),

@@ -21,7 +21,7 @@ pub use types::{DataPlan, HeldOut, Help, Job, Plan, RlPlan, Teacher};
 use refuse::{ensure, model_source};
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
-const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
+pub const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
 /// Word problems that are generated where no limit is given.
 const WORD_PROBLEMS: usize = 10_000;
 

@@ -185,4 +185,8 @@ impl Tokenizer for Endless {
     fn stop(&self) -> &[u32] {
         &[]
     }
+
+    fn end_of_turn(&self) -> u32 {
+        u32::MAX
+    }
 }
