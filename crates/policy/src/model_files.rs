@@ -15,6 +15,17 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Index of weights in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
+/// A file that was hashed while it was written, so that nobody has to read it again to know its checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Its name in the folder it was written into.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hexadecimal SHA-256 of its bytes.
+    pub sha256: String,
+}
+
 /// A text without the byte order mark that some editors put before it.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)

@@ -17,6 +17,7 @@ pub use extract::final_answer;
 pub use grading::{AnswerKind, Grade, grade_boxed};
 pub use gsm8k::load_gsm8k;
 pub use reflection::{first_attempt, reflects};
+pub use why_wrong::WhyWrong;
 
 mod behaviour;
 mod error;
@@ -26,6 +27,7 @@ mod gsm8k;
 mod number;
 mod reflection;
 mod seeded_rng;
+mod why_wrong;
 pub mod word_problems;
 
 pub mod benchmarks;

@@ -19,6 +19,10 @@ pub mod guide;
 
 pub mod old;
 
+pub mod behaviour;
+
+pub mod limits;
+
 use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
 
 use crate::error::MethodError;

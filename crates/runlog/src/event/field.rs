@@ -80,6 +80,11 @@ impl Unit {
     }
 }
 
+/// The value of a number that an earlier program did not write.
+pub(super) fn not_computed() -> f64 {
+    f64::NAN
+}
+
 /// A type that a field may have.
 pub(super) trait Value: DeserializeOwned {
     /// Reads a value from JSON.
@@ -92,6 +97,7 @@ impl Value for u64 {}
 impl Value for String {}
 impl Value for BTreeMap<String, u64> {}
 impl Value for super::PhaseTiming {}
+impl Value for BTreeMap<String, super::BehaviourMetrics> {}
 
 impl Value for f64 {
     /// A number that could not be computed is NaN here and `null` in JSON.
