@@ -78,7 +78,9 @@ impl Attempts {
         let mut ticker = Ticker::new("attempts that ended", args.attempts, quiet);
         let ended = |records: &[Record]| records.iter().filter(|record| record.ended).count();
         while ended(&records) < args.attempts {
-            let portion = &order[records.len()..order.len().min(records.len() + PORTION)];
+            // up to where a process that was not killed would have gone, so that the log is the same
+            let to = (records.len() / PORTION + 1) * PORTION;
+            let portion = &order[records.len()..order.len().min(to)];
             if portion.is_empty() || records.len() >= MOST_PER_WANTED * args.attempts {
                 return Err(UsageError(too_few(ended(&records), records.len(), args)).into());
             }
