@@ -98,7 +98,8 @@ pub struct DemoArgs {
 pub struct TrainArgs {
     /// Configuration file (TOML); `thinktune settings` lists what it may hold
     pub config: PathBuf,
-    /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default
+    /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default; held_out.limit=16 is
+    /// for every held-out set, held_out.1.limit=16 for the second
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Device to compute on, in place of model.device: auto, cpu, or cuda:N
