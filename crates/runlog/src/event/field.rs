@@ -80,6 +80,11 @@ impl Unit {
     }
 }
 
+/// The value of a number that an earlier program did not write.
+pub(super) fn not_computed() -> f64 {
+    f64::NAN
+}
+
 /// A type that a field may have.
 pub(super) trait Value: DeserializeOwned {
     /// Reads a value from JSON.
