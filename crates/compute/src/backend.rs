@@ -59,13 +59,16 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     // ---- weights
 
-    /// Lays out a weight that comes from the host, `[N, K]`.
+    /// Lays out rows `rows` of a weight that comes from the host, `[R, K]` of `[N, K]`. Rows come in ascending order,
+    /// each once; a call that begins with row 0 begins another weight, and every call begins at a multiple of
+    /// [`LOAD_ROWS`](crate::types::LOAD_ROWS). The weight may be used once its last row has come.
     ///
     /// # Errors
     /// No memory.
     fn load_matrix(
         &self,
         values: &[f32],
+        rows: Range<usize>,
         shape: MatrixShape,
         to: &mut Self::Matrix,
     ) -> Result<(), ComputeError>;

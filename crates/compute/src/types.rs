@@ -213,6 +213,9 @@ pub struct AdamWStep {
     pub update: u64,
 }
 
+/// Rows of a weight that come from the host together come in multiples of this.
+pub const LOAD_ROWS: usize = 64;
+
 /// Shape and precision of a weight, `[out, in]` as checkpoints store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatrixShape {

@@ -178,8 +178,10 @@ fn prompts(
 /// Round made of the drawn tokens, held to the request's own limit; `request.tokens` grows by it.
 fn said(tokenizer: &dyn Tokenizer, request: &mut RoundRequest, drawn: &[u32], finish: Finish) -> Round {
     let within = &drawn[..drawn.len().min(request.limit)];
-    let ended = finish == Finish::Stop && within.len() == drawn.len();
-    let spoken = &within[..within.len() - usize::from(ended)];
+    let stopped = finish == Finish::Stop && within.len() == drawn.len();
+    // a text without a chat template has no turns: whatever ends the document ends the answer
+    let ended = stopped && (!tokenizer.has_chat_template() || tokenizer.ended(within));
+    let spoken = &within[..within.len() - usize::from(stopped)];
     let text = tokenizer.decode(spoken);
     let (text, ran_on) = if tokenizer.has_chat_template() { (text, false) } else { cut_at_next_turn(text) };
     match ran_on {

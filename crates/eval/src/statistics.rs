@@ -63,6 +63,20 @@ fn resampled_mean(values: &[f64], seed: u64, resample: u32) -> f64 {
     sum / n as f64
 }
 
+/// Wilson's 95 % interval of a share of which `count` of `n` were seen (Wilson 1927):
+/// (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), p = count / n, z = 1.96; NaN of nothing.
+pub fn wilson_interval(count: usize, n: usize) -> [f64; 2] {
+    const Z: f64 = 1.959_963_984_540_054;
+    if n == 0 {
+        return [f64::NAN; 2];
+    }
+    let (p, n) = (count as f64 / n as f64, n as f64);
+    let middle = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
+}
+
 /// Unbiased estimate of the probability that one of k samples is right, given that `right` of `n` were
 /// (Chen et al. 2021, arXiv 2107.03374, equation 1): 1 - C(n - right, k) / C(n, k).
 pub fn pass_at(k: usize, right: usize, n: usize) -> f64 {

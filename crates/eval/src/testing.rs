@@ -56,6 +56,10 @@ impl Tokenizer for Chars {
     fn stop(&self) -> &[u32] {
         &[END]
     }
+
+    fn end_of_turn(&self) -> u32 {
+        END
+    }
 }
 
 /// Answers prompts as told; what the function returns ends by itself unless it is too long.

@@ -73,18 +73,18 @@ pub enum MethodError {
         /// As computed by the training forward.
         computed: f32,
     },
-    /// Guidance was wanted and none reached the loss for many steps.
+    /// Guidance was wanted and none was used for many steps, nor ever before.
     #[error(
-        "step {step}: gamma was above 0 for {steps} steps in a row and no guided token reached the loss \
-         (feedback rejected: {rejected}); look at the feedback in the rollouts, or set guidance.max_unguided_steps"
+        "step {step}: gamma was above 0 for {steps} steps in a row (guidance.max_unguided_steps) and no feedback was ever \
+         used: {why}"
     )]
     NoGuidance {
         /// The training step.
         step: u32,
         /// Steps in a row without guidance.
         steps: u32,
-        /// Reasons for rejection in those steps, with counts.
-        rejected: String,
+        /// Why not, with counts and the setting that bears on it.
+        why: String,
     },
     /// The model failed.
     #[error(transparent)]

@@ -15,8 +15,9 @@
 //! and resumes.
 //!
 //! # Where this departs from the paper, and why
-//! 1. *A_min and A_max are constants* (-4 and 4), as in the released code: the paper leaves them open, and extremes
-//!    of the batch would make a token's weight depend on its neighbours.
+//! 1. *A_min and A_max are constants*, -+(n - 1) / sqrt(n), the largest standardised value in a group of n: the paper
+//!    leaves them open, and extremes of the batch would make a token's weight depend on its neighbours. The released
+//!    code has -4 and 4.
 //! 2. *Feedback that is too long is no feedback.* The released code cuts it, which can cut away the answer.
 //! 3. *Special tokens in feedback are no feedback.* Spliced in, they could end the turn in the middle.
 //! 4. *A mini-batch of groups without advantage makes no update.* An AdamW update on a zero gradient would still move
@@ -26,6 +27,8 @@
 //!    had drawn it in another place.
 //! 7. *KL covers every token of the loss*, masked ones included: the mask leaves the policy term alone, the pull
 //!    towards the reference is another matter.
+//! 8. *w_aas is at most 2*. With a negative c the weight p / (p + c) grows without bound as p falls to -c; tau >= -2 c
+//!    keeps tokens with A < 0 from there, and the cap all others.
 //!
 //! Where the paper and its released code differ, the setting is in [`settings::LossSettings`] and the default is the
 //! paper's (`docs/paper-to-code.md` has the table).

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use thinktune_runlog::PhaseTokens;
-use thinktune_runlog::event::{GuidanceRecord, RolloutRecord, StepMetrics, author_runs};
-use thinktune_tasks::{Verdict, reflects};
+use thinktune_runlog::event::{BehaviourMetrics, GuidanceRecord, RolloutRecord, StepMetrics, author_runs};
+use thinktune_tasks::Verdict;
 
 use crate::act::questions::Questions;
 use crate::help::feedback::Opinion;
+use crate::help::prompts::Behaviour;
 use crate::reward::phrase::says_once;
 use crate::rollout::{Asked, Help, Scored};
 use crate::settings::RlSettings;
@@ -27,6 +28,8 @@ pub fn step_metrics(
         questions: step.groups.len() as u64,
         responses: rows.len() as u64,
         equal_groups: share(&step.groups, |group| group.has_equal_rewards()),
+        all_right_groups: count(&step.groups, |group| group.rows.iter().all(|row| row.outcome.is_right())),
+        all_wrong_groups: count(&step.groups, |group| group.rows.iter().all(|row| !row.outcome.is_right())),
         prompt_tokens_mean: mean(step.groups.iter().map(|group| group.asked.prompt.len() as f64)),
         ..StepMetrics::default()
     };
@@ -42,6 +45,9 @@ fn describe_responses(metrics: &mut StepMetrics, rows: &[&Scored], settings: &Rl
     metrics.accuracy = share(rows, |row| row.attempt_outcome.is_right());
     metrics.first_attempt_accuracy = share(rows, |row| row.first_attempt_right);
     metrics.guided_accuracy = share(rows, |row| row.outcome.is_right());
+    for why in rows.iter().filter_map(|row| row.why_attempt_wrong()) {
+        *metrics.wrong.entry(why.into()).or_default() += 1;
+    }
     metrics.unparseable = share(rows, |row| row.attempt_outcome.grade.verdict == Verdict::Unparseable);
     metrics.phrase_rate = match &settings.reward.phrase {
         Some(phrase) => share(rows, |row| says_once(&row.guided.attempt.text, phrase)),
@@ -49,7 +55,11 @@ fn describe_responses(metrics: &mut StepMetrics, rows: &[&Scored], settings: &Rl
     };
     metrics.response_tokens_mean = mean(rows.iter().map(|row| row.guided.attempt.tokens.len() as f64));
     metrics.truncated = share(rows, |row| !row.attempt_outcome.ended);
-    metrics.reflection_rate = share(rows, |row| reflects(&row.guided.attempt.text));
+    metrics.reflection_rate = share(rows, |row| row.reflects);
+    let reflecting: Vec<&&Scored> = rows.iter().filter(|row| row.reflects).collect();
+    metrics.changed = share(&reflecting, |row| row.changed);
+    metrics.mended = share(&reflecting, |row| row.is_mended());
+    metrics.spoilt = share(&reflecting, |row| row.is_spoilt());
 }
 
 fn describe_help(metrics: &mut StepMetrics, step: &Step, rows: &[&Scored]) {
@@ -57,6 +67,7 @@ fn describe_help(metrics: &mut StepMetrics, step: &Step, rows: &[&Scored]) {
     metrics.eligible = step.help.eligible as u64;
     metrics.chosen = step.help.chosen as u64;
     metrics.rejected = rejections(rows.iter().copied());
+    (metrics.behaviours, metrics.uplift) = ledger(step);
     let guided: Vec<&&Scored> = rows.iter().filter(|row| row.guided.is_guided()).collect();
     let count = |is: &dyn Fn(&Scored) -> bool| guided.iter().filter(|row| is(row)).count() as u64;
     metrics.guided = guided.len() as u64;
@@ -95,6 +106,39 @@ fn describe_training(metrics: &mut StepMetrics, step: &Step, settings: &RlSettin
     metrics.skipped_groups = stats.skipped_groups as u64;
 }
 
+/// Name of feedback in which no behaviour is recognised.
+const UNCLASSIFIED: &str = "unclassified";
+
+/// The name of a behaviour in the ledger.
+fn behaviour_name(row: &Scored) -> &'static str {
+    row.guided.help.behaviour().map_or(UNCLASSIFIED, Behaviour::name)
+}
+
+/// The feedback of each behaviour, and the uplift of all of it.
+fn ledger(step: &Step) -> (BTreeMap<String, BehaviourMetrics>, f64) {
+    let mut entries: BTreeMap<String, BehaviourMetrics> = BTreeMap::new();
+    let mut all = BehaviourMetrics::default();
+    for group in &step.groups {
+        for row in group.rows.iter().filter(|row| row.guided.help.is_reply()) {
+            let (before, after) = (row.attempt_outcome.is_right(), row.outcome.is_right());
+            let valid = row.guided.is_guided();
+            let uplift = if valid { group.uplift(row) } else { None };
+            let feedback = BehaviourMetrics {
+                used: 1,
+                valid: valid.into(),
+                wrong_to_right: (valid && !before && after).into(),
+                right_to_wrong: (valid && before && !after).into(),
+                compared: uplift.is_some().into(),
+                uplift: uplift.unwrap_or(f64::NAN),
+            };
+            entries.entry(behaviour_name(row).into()).or_default().add(&feedback);
+            all.add(&feedback);
+        }
+    }
+    let uplift = if all.compared == 0 { f64::NAN } else { all.uplift };
+    (entries, uplift)
+}
+
 /// Feedback not used, by reason.
 pub fn rejections<'a>(rows: impl IntoIterator<Item = &'a Scored>) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
@@ -131,6 +175,8 @@ pub fn rollout_records(step: &Step, settings: &RlSettings) -> Vec<RolloutRecord>
         ended: row.outcome.ended,
         guided: row.guided.is_guided(),
         verdict: row.outcome.grade.verdict.name().into(),
+        why_wrong: row.why_wrong().map(Into::into),
+        grade_reason: row.outcome.grade.reason.clone(),
         extracted: row.outcome.grade.extracted.clone(),
         reward: row.reward,
         advantage: row.advantage,
@@ -154,6 +200,7 @@ fn guidance_record(row: &Scored) -> Option<GuidanceRecord> {
         attempt: row.guided.attempt.text.clone(),
         attempt_verdict: row.attempt_outcome.grade.verdict.name().into(),
         feedback: reply.clone(),
+        behaviour: row.guided.help.behaviour().map(|behaviour| behaviour.name().into()),
         opinion,
         rejected,
     })
@@ -162,6 +209,11 @@ fn guidance_record(row: &Scored) -> Option<GuidanceRecord> {
 /// Share of the items for which something holds; NaN where there are none.
 pub(crate) fn share<T>(items: &[T], holds: impl Fn(&T) -> bool) -> f64 {
     mean(items.iter().map(|item| if holds(item) { 1.0 } else { 0.0 }))
+}
+
+/// Number of the items for which something holds.
+fn count<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {
+    items.iter().filter(|item| holds(item)).count() as u64
 }
 
 /// NaN where there is nothing to average.

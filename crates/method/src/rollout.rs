@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use thinktune_policy::{Finish, SampleKey};
+use thinktune_policy::{Finish, SampleKey, Tokenizer};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::Question;
 
+use crate::help::behaviour;
 use crate::help::feedback::{Feedback, Rejection};
+use crate::help::prompts::Behaviour;
 use crate::reward::outcome::Outcome;
 
 /// A question with the prompt it is asked by.
@@ -51,15 +53,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it ended by itself: exactly one stop token, at the end.
-    pub fn ended(&self, stop: &[u32]) -> bool {
-        ended(&self.tokens, stop)
+    /// Returns true where it ended by itself: exactly one stop token, the end of the turn, at the end.
+    pub fn ended(&self, tokenizer: &dyn Tokenizer) -> bool {
+        tokenizer.ended(&self.tokens)
     }
-}
-
-/// Whether tokens hold exactly one stop token, at the end.
-pub fn ended(tokens: &[u32], stop: &[u32]) -> bool {
-    tokens.iter().position(|token| stop.contains(token)).is_some_and(|first| first + 1 == tokens.len())
 }
 
 /// A token of a trajectory.
@@ -106,6 +103,27 @@ pub enum Help {
     },
 }
 
+impl Help {
+    /// Returns true where the teacher answered, in whatever form.
+    pub fn is_reply(&self) -> bool {
+        match self {
+            Self::NotChosen => false,
+            Self::Rejected { reply, .. } => !reply.is_empty(),
+            Self::Given { .. } => true,
+        }
+    }
+
+    /// The behaviour that the feedback shows, as its reason's words tell; of a reply that is not in the demanded format,
+    /// as the words of the whole reply tell.
+    pub fn behaviour(&self) -> Option<Behaviour> {
+        match self {
+            Self::NotChosen => None,
+            Self::Rejected { reply, .. } => behaviour::shown(reply),
+            Self::Given { feedback, .. } => behaviour::shown(&feedback.reason),
+        }
+    }
+}
+
 impl Guided {
     /// An attempt left as it was.
     pub fn plain(attempt: Attempt, help: Help) -> Self {
@@ -138,13 +156,47 @@ pub struct Scored {
     pub attempt_outcome: Outcome,
     /// True where the attempt's text up to its first reflection, if any, has a correct final answer.
     pub first_attempt_right: bool,
+    /// True where the attempt goes on reflecting after its first final answer.
+    pub reflects: bool,
+    /// True where it reflects and its final answer is another one than the first.
+    pub changed: bool,
     /// r.
     pub reward: f64,
     /// A, the same for all tokens.
     pub advantage: f64,
 }
 
+impl Scored {
+    /// Why the trajectory earns nothing for its answer; none where it is right.
+    pub fn why_wrong(&self) -> Option<&'static str> {
+        self.outcome.why_wrong(self.guided.attempt.finish)
+    }
+
+    /// Why the student's own attempt earns nothing; none where it is right.
+    pub fn why_attempt_wrong(&self) -> Option<&'static str> {
+        self.attempt_outcome.why_wrong(self.guided.attempt.finish)
+    }
+
+    /// Returns true where the attempt reflects, its first answer is wrong and it ends right.
+    pub fn is_mended(&self) -> bool {
+        self.reflects && !self.first_attempt_right && self.attempt_outcome.is_right()
+    }
+
+    /// Returns true where the attempt reflects, its first answer is right and it does not end right.
+    pub fn is_spoilt(&self) -> bool {
+        self.reflects && self.first_attempt_right && !self.attempt_outcome.is_right()
+    }
+}
+
 impl Group<Scored> {
+    /// Returns the reward of a guided row minus the mean reward of the group's unguided rows; none without any of those.
+    pub fn uplift(&self, row: &Scored) -> Option<f64> {
+        let others: Vec<f64> =
+            self.rows.iter().filter(|row| !row.guided.is_guided()).map(|row| row.reward).collect();
+        let mean = others.iter().sum::<f64>() / others.len() as f64;
+        (!others.is_empty()).then(|| row.reward - mean)
+    }
+
     /// Returns true where all rewards are equal.
     pub fn has_equal_rewards(&self) -> bool {
         self.rows.windows(2).all(|pair| pair[0].reward == pair[1].reward)

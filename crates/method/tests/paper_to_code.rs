@@ -31,7 +31,7 @@ fn resolve(file: &str) -> PathBuf {
 fn every_file_item_and_test_named_exists() {
     let document = fs::read_to_string(root().join("docs/paper-to-code.md")).expect("the document");
     let mut all = String::new();
-    for krate in ["method", "eval"] {
+    for krate in ["method", "eval", "thinktune"] {
         sources(&root().join("crates").join(krate), &mut all);
     }
     let (mut items, mut tests) = (0, 0);

@@ -16,6 +16,7 @@ use thinktune_method::rollout::{Asked, Attempt, Group, Guided, Help, Scored, Tok
 use thinktune_method::settings::*;
 use thinktune_method::train::{stats::TrainStats, train};
 use thinktune_model::{Device, LocalModel, Precision};
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{AdamW, Finish, ModelError, Score, TokenBatch, TokenScores, Train, UpdateReport};
 use thinktune_runlog::event::Author;
 use thinktune_tasks::{AnswerKind, Question};
@@ -180,6 +181,8 @@ fn scored(tokens: Vec<Token>, advantage: f64, guided: bool) -> Scored {
         attempt_outcome: outcome.clone(),
         outcome,
         first_attempt_right: false,
+        reflects: false,
+        changed: false,
         reward: 0.0,
         advantage,
     }
@@ -206,9 +209,10 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             max_teacher_tokens: 64,
             max_feedback_tokens: 64,
             teacher_temperature: 1.0,
+            teacher_top_p: 1.0,
             max_unguided_steps: 20,
         },
-        reward: RewardSettings { phrase: None, phrase_bonus: 0.0 },
+        reward: RewardSettings { scale: RewardScale::Std, phrase: None, phrase_bonus: 0.0 },
         loss: LossSettings {
             eps_low: loss.eps_low,
             eps_high: loss.eps_high,
@@ -293,7 +297,7 @@ impl Train for Scripted {
         Ok(UpdateReport::default())
     }
 
-    fn save_state(&self, _: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, _: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         unreachable!("training saves nothing")
     }
 
@@ -340,7 +344,7 @@ impl Train for Watched {
         self.model.update(settings)
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         self.model.save_state(dir)
     }
 

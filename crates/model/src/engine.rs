@@ -9,7 +9,7 @@ use crate::ModelSpec;
 use crate::decoder::head::HeadSpace;
 use crate::decoder::{Context, Decoder, Keep, Rope, Trail, Weights, Workspace};
 use crate::error::of_device;
-use crate::memory::{MachineMemory, Recompute};
+use crate::memory::{Budget, MachineMemory, Recompute};
 use crate::rows;
 use crate::scheduler::prefixes::PrefixStore;
 use crate::scheduler::{Model, generate};
@@ -22,15 +22,20 @@ pub(crate) struct Engine<B: Backend> {
     pub(crate) rope: Rope<B>,
     /// Prefilled beginnings of prompts.
     pub(crate) prefixes: PrefixStore<B>,
-    pub(crate) memory: MachineMemory,
+    pub(crate) budget: Budget,
 }
 
 impl<B: Backend> Engine<B> {
     pub(crate) fn new(backend: B, weights: Arc<Weights<B>>) -> Self {
-        let (rope, memory) = (Rope::new(&weights.spec), MachineMemory::detect());
-        // a thirty-second of the memory for prompts that may come again
-        let prefixes = PrefixStore::new(memory.kv_tokens(&weights.spec, 32));
-        Self { backend, weights, rope, prefixes, memory }
+        let spec = &weights.spec;
+        let budget = Budget::alone(MachineMemory::detect(), spec, weights.precision);
+        let (rope, prefixes) = (Rope::new(spec), prefix_store(budget, spec));
+        Self { backend, weights, rope, prefixes, budget }
+    }
+
+    /// Keeps within `budget` from now on.
+    pub(crate) fn set_budget(&mut self, budget: Budget) {
+        (self.budget, self.prefixes) = (budget, prefix_store(budget, &self.weights.spec));
     }
 
     pub(crate) fn spec(&self) -> &ModelSpec {
@@ -67,16 +72,16 @@ impl<B: Backend> Engine<B> {
         generate::check(self.spec(), prompts, sampling)?;
         let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
         self.reserve(self.spec().context.min(longest + sampling.max_tokens))?;
-        let Self { backend, weights, rope, prefixes, memory } = self;
+        let Self { backend, weights, rope, prefixes, budget } = self;
         let model = Model { weights: &*weights, rope: &*rope, prefixes: None };
         let beginning = generate::shared_beginning(backend, &model, prefixes, prompts);
-        generate::run((backend, &model, *memory), prompts, beginning.as_ref(), sampling, progress)
+        generate::run((backend, &model, *budget), prompts, beginning.as_ref(), sampling, progress)
     }
 
     /// See [`Score::score`](thinktune_policy::Score::score).
     pub(crate) fn score(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
         self.prepare(batch)?;
-        let budget = self.memory.token_budget(self.spec(), self.weights.precision, Recompute::Auto);
+        let budget = self.budget.micro_batch_tokens(self.spec(), self.weights.precision, Recompute::Auto);
         let decoder = self.decoder();
         let (mut head, mut space) = (HeadSpace::default(), Workspace::default());
         let mut trail = Trail::new(Keep::Nothing);
@@ -108,4 +113,8 @@ impl<B: Backend> Engine<B> {
         self.backend.download(&logits, 0..out.len(), &mut out).map_err(of_device)?;
         Ok(out)
     }
+}
+
+fn prefix_store<B: Backend>(budget: Budget, spec: &ModelSpec) -> PrefixStore<B> {
+    PrefixStore::new(Budget::tokens(budget.prefixes, spec))
 }

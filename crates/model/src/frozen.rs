@@ -11,6 +11,7 @@ use thinktune_policy::{
 use crate::ModelSpec;
 use crate::decoder::Weights;
 use crate::engine::Engine;
+use crate::memory::Budget;
 use crate::on_device::ReadOnly;
 use crate::scheduler::batch::RunningBatch;
 
@@ -27,7 +28,13 @@ impl<B: Backend> Frozen<B> {
 
 impl<B: Backend> ReadOnly for Frozen<B> {
     fn share(&self) -> Box<dyn ReadOnly> {
-        Box::new(Self::new(self.engine.backend.clone(), Arc::clone(&self.engine.weights)))
+        let mut twin = Self::new(self.engine.backend.clone(), Arc::clone(&self.engine.weights));
+        twin.set_budget(self.engine.budget);
+        Box::new(twin)
+    }
+
+    fn set_budget(&mut self, budget: Budget) {
+        self.engine.set_budget(budget);
     }
 
     fn into_batcher(self: Box<Self>) -> Box<dyn Batcher> {

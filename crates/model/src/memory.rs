@@ -1,6 +1,9 @@
-//! What a model needs in memory, and how much a micro-batch may take.
+//! What a model needs in memory: how much of it a process may use, and a plan that says so before anything is loaded.
 
 mod machine;
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use thinktune_compute::Precision;
 
@@ -8,8 +11,16 @@ use crate::ModelSpec;
 use crate::decoder::forward::floats_per_token;
 use crate::decoder::head::{chunk_rows, keeps_logits};
 
+pub use plan::{DoesNotFit, Frozen, MemoryPlan, Part, Phase, Sampled, TrainingJob};
+
 /// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
 const MAX_TOKENS: usize = 4096;
+
+/// Shortest micro-batch that is worth its pass over the weights.
+const MIN_TOKENS: usize = 256;
+
+/// Most rows that one decoder runs side by side: beyond it nothing gets faster.
+const MOST_ROWS: usize = 64;
 
 /// Whether the backward pass recomputes each layer from its input. The results are the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,18 +41,36 @@ pub struct MachineMemory {
     pub total: u64,
 }
 
-impl MachineMemory {
-    /// Bytes that activations may take: half of what the fixed parts of training leave, at least 256 MiB.
-    fn activations(self, spec: &ModelSpec, precision: Precision) -> u64 {
-        let fixed = MemoryPlan::fixed_bytes(spec, precision);
-        (self.total.saturating_sub(fixed) / 2).max(256 << 20)
+/// Memory that a model may take beside its weights, gradients and moments, in bytes. What is computed does not depend on
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// For the activations of a micro-batch, in training and scoring.
+    pub activations: u64,
+    /// For keys and values of the rows that are sampled side by side.
+    pub kv: u64,
+    /// For keys and values of beginnings of prompts that may come again.
+    pub prefixes: u64,
+}
+
+impl Budget {
+    /// What a model may take that has the machine to itself: of what training leaves, half for activations, at least
+    /// 256 MiB; of all, a quarter for keys and values and a thirty-second for those of beginnings.
+    pub fn alone(machine: MachineMemory, spec: &ModelSpec, precision: Precision) -> Self {
+        let MachineMemory { total } = machine;
+        let activations = (total.saturating_sub(training_bytes(spec, precision)) / 2).max(256 << 20);
+        Self { activations, kv: total / 4, prefixes: total / 32 }
     }
 
     /// Longest micro-batch for training.
-    pub(crate) fn token_budget(self, spec: &ModelSpec, precision: Precision, recompute: Recompute) -> usize {
+    pub(crate) fn micro_batch_tokens(
+        self,
+        spec: &ModelSpec,
+        precision: Precision,
+        recompute: Recompute,
+    ) -> usize {
         let kept = activation_bytes_per_token(spec, precision, recompute == Recompute::Always);
-        let tokens = (self.activations(spec, precision) / kept) as usize;
-        tokens.clamp(256, MAX_TOKENS)
+        ((self.activations / kept.max(1)) as usize).clamp(MIN_TOKENS, MAX_TOKENS)
     }
 
     /// Whether a micro-batch of `tokens` is recomputed layer by layer.
@@ -56,21 +85,20 @@ impl MachineMemory {
             Recompute::Always => true,
             Recompute::Never => false,
             Recompute::Auto => {
-                tokens as u64 * activation_bytes_per_token(spec, precision, false)
-                    > self.activations(spec, precision)
+                tokens as u64 * activation_bytes_per_token(spec, precision, false) > self.activations
             }
         }
     }
 
-    /// Tokens whose keys and values fit one part of `parts` of the memory.
-    pub(crate) fn kv_tokens(self, spec: &ModelSpec, parts: u64) -> usize {
-        (self.total / parts / kv_bytes_per_token(spec).max(1)) as usize
+    /// Rows that each of `decoders` runs side by side, where the longest may come to hold `tokens`.
+    pub(crate) fn rows(self, spec: &ModelSpec, tokens: usize, decoders: usize) -> usize {
+        let row = (kv_bytes_per_token(spec) * tokens as u64).max(1);
+        ((self.kv / decoders.max(1) as u64 / row) as usize).clamp(1, MOST_ROWS)
     }
 
-    /// Rows decoded at a time so that their KV caches fit an eighth of the memory.
-    pub(crate) fn decode_rows(self, spec: &ModelSpec, tokens_per_row: usize) -> usize {
-        let row = (kv_bytes_per_token(spec) * tokens_per_row as u64).max(1);
-        ((self.total / 8 / row) as usize).clamp(1, 64)
+    /// Tokens whose keys and values fit a part of the memory.
+    pub(crate) fn tokens(bytes: u64, spec: &ModelSpec) -> usize {
+        (bytes / kv_bytes_per_token(spec).max(1)) as usize
     }
 }
 
@@ -96,9 +124,28 @@ fn logit_bytes(spec: &ModelSpec, precision: Precision, tokens: usize) -> u64 {
     ((4 * rows + precision.bytes() * chunk) * spec.vocab_size) as u64
 }
 
-/// Bytes of all matrices, packed once.
-fn packed_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
+/// Bytes of all matrices, laid out once.
+fn laid_out_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
     (precision.bytes() * spec.parameters()) as u64
+}
+
+/// Bytes of the matrices as the backward pass reads them: all but an embedding that is not the head.
+fn transposed_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
+    let embedding = if spec.tied_head { 0 } else { precision.bytes() * spec.vocab_size * spec.width };
+    laid_out_bytes(spec, precision) - embedding as u64
+}
+
+/// Bytes of gradients, a tied head's apart.
+fn gradient_bytes(spec: &ModelSpec) -> u64 {
+    let tied = if spec.tied_head { spec.vocab_size * spec.width } else { 0 };
+    4 * (spec.parameters() + tied) as u64
+}
+
+/// Bytes of everything that training holds from its first update on, activations aside: parameters and moments, 12 for
+/// each; gradients; the matrices in both layouts.
+fn training_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
+    let parameters = 12 * spec.parameters() as u64;
+    parameters + gradient_bytes(spec) + laid_out_bytes(spec, precision) + transposed_bytes(spec, precision)
 }
 
 /// Bytes of keys and values of one token.
@@ -106,79 +153,8 @@ pub fn kv_bytes_per_token(spec: &ModelSpec) -> u64 {
     8 * (spec.layers * spec.kv_heads * spec.head_dim) as u64
 }
 
-/// What a run needs, part by part, in bytes: for `--dry-run`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryPlan {
-    /// Name of each part and its bytes.
-    pub rows: Vec<(String, u64)>,
-    /// Tokens of a training micro-batch.
-    pub micro_batch_tokens: usize,
-    /// Whether layers are recomputed in the backward pass.
-    pub recompute: bool,
-    /// Memory of this machine.
-    pub machine: u64,
-}
-
-/// How much a run asks of a model at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Workload {
-    /// Tokens of the longest sequence.
-    pub longest: usize,
-    /// Tokens of one optimizer update, at most.
-    pub per_update: usize,
-    /// Completions sampled at a time; 0 where nothing is sampled.
-    pub samples: usize,
-}
-
-impl MemoryPlan {
-    /// The plan of training `spec` in `precision`, beside `frozen` further sets of weights: teacher and reference,
-    /// counted once where they are the same.
-    pub fn training(
-        spec: &ModelSpec,
-        precision: Precision,
-        work: Workload,
-        frozen: usize,
-        machine: MachineMemory,
-    ) -> Self {
-        let Workload { longest, per_update, samples } = work;
-        let weights = 4 * spec.parameters() as u64;
-        let packed = packed_bytes(spec, precision);
-        let name = precision.name();
-        let tokens = machine.token_budget(spec, precision, Recompute::Auto).min(per_update).max(longest);
-        let recompute = machine.recomputes(spec, precision, Recompute::Auto, tokens);
-        let lanes = rayon::current_num_threads() as u64;
-        let rows = (machine.decode_rows(spec, longest) as u64 * lanes).min(samples as u64);
-        let tied = if spec.tied_head { 4 * (spec.vocab_size * spec.width) as u64 } else { 0 };
-        let mut parts = vec![
-            ("weights (f32)".to_owned(), weights),
-            (format!("matrices for the kernels (2 x {name})"), 2 * packed),
-            ("gradients (f32)".to_owned(), weights + tied),
-            ("AdamW moments (2 x f32)".to_owned(), 2 * weights),
-        ];
-        if frozen > 0 {
-            parts.push((format!("frozen teacher and reference ({frozen} x {name})"), packed * frozen as u64));
-        }
-        parts.push((
-            format!("activations of {tokens} tokens"),
-            tokens as u64 * activation_bytes_per_token(spec, precision, recompute)
-                + logit_bytes(spec, precision, tokens),
-        ));
-        if rows > 0 {
-            parts.push((
-                format!("KV cache of {rows} rows x {longest} tokens"),
-                rows * longest as u64 * kv_bytes_per_token(spec),
-            ));
-        }
-        Self { rows: parts, micro_batch_tokens: tokens, recompute, machine: machine.total }
-    }
-
-    /// Weights, packed weights, gradients and moments.
-    fn fixed_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
-        4 * 4 * spec.parameters() as u64 + 2 * packed_bytes(spec, precision)
-    }
-
-    /// Sum of all parts.
-    pub fn total(&self) -> u64 {
-        self.rows.iter().map(|(_, bytes)| bytes).sum()
-    }
+/// Bytes of one layer's activations while `tokens` of a prompt, or rows, run through it, and of `rows` rows of logits.
+fn pass_bytes(spec: &ModelSpec, precision: Precision, tokens: usize, rows: usize) -> u64 {
+    let (layer, operand) = (floats_per_token(spec) + spec.width, spec.ffn * precision.bytes());
+    (tokens * (4 * layer + operand) + 4 * rows * spec.vocab_size) as u64
 }

@@ -6,13 +6,14 @@ use std::str::FromStr;
 
 use thinktune_compute::{Backend, Precision};
 use thinktune_cpu::Cpu;
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{
     AdamW, Batcher, Completion, Generate, GenerateProgress, ModelError, Prompt, Sampling, Score, TokenBatch,
     TokenScores, Train, UpdateReport,
 };
 
 use crate::frozen::Frozen;
-use crate::memory::Recompute;
+use crate::memory::{Budget, Recompute};
 use crate::on_device::{Learning, ReadOnly};
 use crate::student::Student;
 use crate::{Dtype, ModelSpec, Params};
@@ -106,6 +107,13 @@ impl FrozenModel {
     pub fn load_on<B: Backend>(backend: B, dir: &Path, precision: Precision) -> Result<Self, ModelError> {
         let weights = crate::checkpoint::load_weights(&backend, dir, precision)?;
         Ok(Self { on_device: Box::new(Frozen::new(backend, weights.into())) })
+    }
+
+    /// Keeps within a budget of memory.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.on_device.set_budget(budget);
+        self
     }
 
     /// Another model of the same weights, which are in memory once.
@@ -211,12 +219,19 @@ impl LocalModel {
         self
     }
 
+    /// Keeps within a budget of memory; so do the models that are [frozen](Self::frozen) from now on.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.on_device.set_budget(budget);
+        self
+    }
+
     /// Writes the weights, and the configuration and tokenizer of the directory it came from, so that
-    /// transformers opens the result.
+    /// transformers opens the result. Returns the file of the weights.
     ///
     /// # Errors
     /// A file that cannot be read or written.
-    pub fn export(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError> {
+    pub fn export(&self, dir: &Path, dtype: Dtype) -> Result<WrittenFile, ModelError> {
         self.on_device.export(dir, dtype)
     }
 
@@ -224,7 +239,7 @@ impl LocalModel {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn save_weights(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError> {
+    pub fn save_weights(&self, dir: &Path, dtype: Dtype) -> Result<WrittenFile, ModelError> {
         self.on_device.save_weights(dir, dtype)
     }
 
@@ -307,7 +322,7 @@ impl Train for LocalModel {
         self.on_device.update(settings)
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         self.on_device.save_state(dir)
     }
 

@@ -1,9 +1,11 @@
 //! A model on a device that learns.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thinktune_compute::{Backend, Precision};
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{
     AdamW, Completion, Generate, GenerateProgress, ModelError, Prompt, Sampling, Score, TokenBatch,
     TokenScores, Train, UpdateReport,
@@ -13,7 +15,7 @@ use crate::decoder::{Keep, Weights};
 use crate::engine::Engine;
 use crate::error::of_device;
 use crate::frozen::Frozen;
-use crate::memory::{MachineMemory, Recompute};
+use crate::memory::{Budget, MachineMemory, Recompute};
 use crate::on_device::{Learning, ReadOnly};
 use crate::trainer::Trainer;
 use crate::{Dtype, ModelSpec, Params};
@@ -26,7 +28,9 @@ pub(crate) struct Student<B: Backend> {
     engine: Option<Engine<B>>,
     source: Option<PathBuf>,
     recompute: Recompute,
-    memory: MachineMemory,
+    machine: MachineMemory,
+    /// None where the model has the machine to itself.
+    budget: Option<Budget>,
 }
 
 impl<B: Backend> Student<B> {
@@ -39,18 +43,23 @@ impl<B: Backend> Student<B> {
             engine: None,
             source: None,
             recompute: Recompute::Auto,
-            memory: MachineMemory::detect(),
+            machine: MachineMemory::detect(),
+            budget: None,
         })
     }
 
     /// The engine with the parameters as they are now, and the trainer.
     fn parts(&mut self) -> Result<(&mut Engine<B>, &mut Trainer<B>), ModelError> {
-        let Self { trainer, engine, precision, .. } = self;
+        let Self { trainer, engine, precision, budget, .. } = self;
         let engine = match engine {
             Some(engine) => engine,
             None => {
                 let weights = lay_out(trainer, *precision)?;
-                engine.insert(Engine::new(trainer.backend.clone(), weights))
+                let engine = engine.insert(Engine::new(trainer.backend.clone(), weights));
+                if let Some(budget) = *budget {
+                    engine.set_budget(budget);
+                }
+                engine
             }
         };
         if engine.weights.version != trainer.version {
@@ -64,6 +73,11 @@ impl<B: Backend> Student<B> {
             engine.weights_changed();
         }
         Ok((engine, trainer))
+    }
+
+    fn budget(&self) -> Budget {
+        let alone = || Budget::alone(self.machine, &self.trainer.spec, self.precision);
+        self.budget.unwrap_or_else(alone)
     }
 
     fn engine(&mut self) -> Result<&mut Engine<B>, ModelError> {
@@ -93,25 +107,35 @@ impl<B: Backend> Learning for Student<B> {
         self.recompute = recompute;
     }
 
-    fn save_weights(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError> {
-        let layout = &self.trainer.layout;
-        crate::checkpoint::save_tensors(dir, layout, dtype, &|at| self.trainer.tensor(at))
+    fn set_budget(&mut self, budget: Budget) {
+        self.budget = Some(budget);
+        if let Some(engine) = &mut self.engine {
+            engine.set_budget(budget);
+        }
     }
 
-    fn export(&self, dir: &Path, dtype: Dtype) -> Result<(), ModelError> {
-        self.save_weights(dir, dtype)?;
+    fn save_weights(&self, dir: &Path, dtype: Dtype) -> Result<WrittenFile, ModelError> {
+        let read = |at: Range<usize>, out: &mut [f32]| self.trainer.read(at, out);
+        crate::checkpoint::save_tensors(dir, &self.trainer.layout, dtype, &read)
+    }
+
+    fn export(&self, dir: &Path, dtype: Dtype) -> Result<WrittenFile, ModelError> {
+        let weights = self.save_weights(dir, dtype)?;
         match &self.source {
             Some(source) => {
                 crate::copy_config(source, dir, dtype)?;
-                crate::copy_side_files(source, dir)
+                crate::copy_side_files(source, dir)?;
             }
-            None => self.spec().write_config(dir, dtype, None, &[]),
+            None => self.spec().write_config(dir, dtype, None, &[])?,
         }
+        Ok(weights)
     }
 
     fn frozen(&mut self) -> Result<Box<dyn ReadOnly>, ModelError> {
         let engine = self.engine()?;
-        Ok(Box::new(Frozen::new(engine.backend.clone(), Arc::clone(&engine.weights))))
+        let mut frozen = Frozen::new(engine.backend.clone(), Arc::clone(&engine.weights));
+        frozen.set_budget(engine.budget);
+        Ok(Box::new(frozen))
     }
 
     fn spec(&self) -> &ModelSpec {
@@ -154,14 +178,14 @@ impl<B: Backend> Score for Student<B> {
 
 impl<B: Backend> Train for Student<B> {
     fn token_budget(&self) -> usize {
-        self.memory.token_budget(self.spec(), self.precision, self.recompute)
+        self.budget().micro_batch_tokens(self.spec(), self.precision, self.recompute)
     }
 
     fn forward(&mut self, batch: &TokenBatch) -> Result<TokenScores, ModelError> {
-        let (memory, precision, recompute) = (self.memory, self.precision, self.recompute);
+        let (budget, precision, recompute) = (self.budget(), self.precision, self.recompute);
         let (engine, trainer) = self.parts()?;
         engine.prepare(batch)?;
-        let recomputes = memory.recomputes(&trainer.spec, precision, recompute, batch.tokens.len());
+        let recomputes = budget.recomputes(&trainer.spec, precision, recompute, batch.tokens.len());
         let keep = if recomputes { Keep::Inputs } else { Keep::Everything };
         trainer.forward(&engine.decoder(), batch, keep)
     }
@@ -176,9 +200,8 @@ impl<B: Backend> Train for Student<B> {
         self.trainer.update(settings)
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
-        self.export(dir, Dtype::F32)?;
-        self.trainer.save(dir)
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
+        Ok(vec![self.export(dir, Dtype::F32)?, self.trainer.save(dir)?])
     }
 
     fn load_state(&mut self, dir: &Path) -> Result<(), ModelError> {

@@ -15,12 +15,28 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Index of weights in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
+/// A file that was hashed while it was written, so that nobody has to read it again to know its checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Its name in the folder it was written into.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hexadecimal SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// A text without the byte order mark that some editors put before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The text of a file as a JSON object.
 ///
 /// # Errors
 /// Text that is no JSON, or JSON that is no object, naming `path`.
 pub fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, ModelError> {
-    match serde_json::from_str(text) {
+    match serde_json::from_str(without_mark(text)) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(other) => {
             Err(ModelError::bad_file(path, format!("expected a JSON object, found {}", brief(&other))))

@@ -46,10 +46,12 @@ pub enum Stream {
     ServeUnseeded = 10,
     /// Waiting time before a remote teacher is asked again.
     Jitter = 11,
+    /// Choice and order of the examples that a teacher is shown.
+    Examples = 12,
 }
 
 impl Stream {
-    const ALL: [Stream; 12] = [
+    const ALL: [Stream; 13] = [
         Stream::Attempt,
         Stream::Teacher,
         Stream::Choice,
@@ -62,6 +64,7 @@ impl Stream {
         Stream::Serve,
         Stream::ServeUnseeded,
         Stream::Jitter,
+        Stream::Examples,
     ];
 
     /// The number that keys it, and that names it on the wire.

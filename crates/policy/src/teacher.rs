@@ -7,7 +7,7 @@ use crate::{GenerateProgress, ModelError, SampleKey};
 /// An attempt the teacher is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeacherRequest {
-    /// The question.
+    /// The question, without what the run puts around it.
     pub question: String,
     /// The student's response.
     pub response: String,
@@ -76,6 +76,11 @@ pub trait Teacher {
         requests: &[TeacherRequest],
         progress: &mut dyn FnMut(GenerateProgress),
     ) -> Result<Vec<TeacherReply>, TeacherError>;
+
+    /// Returns true where its prompts ask for a section before the opinion in which the work is checked.
+    fn checks_first(&self) -> bool {
+        false
+    }
 }
 
 /// Sampling of replies, the same for all requests of a run.
@@ -85,6 +90,8 @@ pub struct TeacherSampling {
     pub seed: u64,
     /// Divides the logits.
     pub temperature: f32,
+    /// Keeps the smallest set of likeliest tokens whose mass reaches this; 1 keeps all.
+    pub top_p: f32,
     /// Longest reply, in tokens.
     pub max_tokens: usize,
     /// Longest prompt, in tokens; a longer one is not asked.

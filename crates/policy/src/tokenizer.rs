@@ -24,6 +24,17 @@ pub trait Tokenizer {
     fn decode_raw(&self, tokens: &[u32]) -> String;
     /// Tokens that end a response.
     fn stop(&self) -> &[u32];
+    /// The token that ends the model's turn in a conversation: one of `stop`.
+    fn end_of_turn(&self) -> u32;
+
+    /// Returns true where a response ended properly: its last token is the end of the turn, and no token before it
+    /// ends a response. Another stop token, such as one that ends a document, is no proper end, and neither is a
+    /// token after the end.
+    fn ended(&self, response: &[u32]) -> bool {
+        let end =
+            response.iter().position(|token| self.stop().contains(token) || *token == self.end_of_turn());
+        end.is_some_and(|end| end + 1 == response.len() && response[end] == self.end_of_turn())
+    }
 }
 
 /// Who speaks.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::model_files::WrittenFile;
 use crate::{
     AdamW, Completion, GenerateProgress, ModelError, Prompt, Sampling, TokenBatch, TokenScores, UpdateReport,
 };
@@ -47,8 +48,9 @@ pub trait Train {
     /// A non-finite gradient: the weights stay as they were and the gradients are cleared.
     fn update(&mut self, settings: &AdamW) -> Result<UpdateReport, ModelError>;
 
-    /// Writes weights in Hugging Face layout, and the optimizer's state, into an existing directory.
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError>;
+    /// Writes weights in Hugging Face layout, and the optimizer's state, into an existing directory, piece by piece.
+    /// Returns the files whose checksums it knows from writing them; there may be others.
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError>;
 
     /// Restores what `save_state` wrote, bit for bit.
     fn load_state(&mut self, dir: &Path) -> Result<(), ModelError>;

@@ -16,4 +16,4 @@ mod client;
 mod cache;
 
 pub use settings::{Api, RemoteSettings};
-pub use teacher::RemoteTeacher;
+pub use teacher::{Prompts, RemoteTeacher};

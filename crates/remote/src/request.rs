@@ -30,13 +30,16 @@ pub(crate) fn body(
     key: SampleKey,
 ) -> Value {
     // a shortest decimal, so that 0.7 is sent as 0.7
-    let temperature: f64 = sampling.temperature.to_string().parse().unwrap_or(1.0);
+    let shortest = |number: f32| number.to_string().parse::<f64>().unwrap_or(1.0);
     let mut body = json!({
         "model": settings.model,
         "max_tokens": sampling.max_tokens,
-        "temperature": temperature,
+        "temperature": shortest(sampling.temperature),
         "seed": plain_seed(sampling.seed, key),
     });
+    if sampling.top_p < 1.0 {
+        body["top_p"] = json!(shortest(sampling.top_p));
+    }
     match prompt {
         Prompt::Chat(messages) => body["messages"] = json!(messages),
         Prompt::Ids(ids) => body["prompt"] = json!(ids),
@@ -104,7 +107,7 @@ mod tests {
     const KEY: SampleKey = SampleKey { stream: Stream::Teacher, step: 2, question: 3, sample: 4 };
 
     fn sampling() -> TeacherSampling {
-        TeacherSampling { seed: 9, temperature: 0.7, max_tokens: 8, max_prompt_tokens: 100 }
+        TeacherSampling { seed: 9, temperature: 0.7, top_p: 1.0, max_tokens: 8, max_prompt_tokens: 100 }
     }
 
     fn settings(extension: bool) -> RemoteSettings {
@@ -127,6 +130,9 @@ mod tests {
         assert!(found["seed"].as_u64().unwrap() < 1 << 31);
         let plain = body(&settings(false), &sampling(), &Prompt::Ids(vec![1, 2]), KEY);
         assert_eq!((plain.get("thinktune"), &plain["prompt"]), (None, &json!([1, 2])));
+        assert_eq!(plain.get("top_p"), None, "what is off is not sent");
+        let narrow = TeacherSampling { top_p: 0.9, ..sampling() };
+        assert_eq!(body(&settings(false), &narrow, &Prompt::Ids(vec![1]), KEY)["top_p"], json!(0.9));
     }
 
     #[test]

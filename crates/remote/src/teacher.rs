@@ -19,17 +19,27 @@ use crate::settings::RemoteSettings;
 /// otherwise cost its retries for every single one.
 const HOPELESS: usize = 4;
 
-/// The conversation that asks for a reply to a question and a response to it.
-pub type MessagesOf = Box<dyn Fn(&str, &str) -> Vec<Message>>;
+/// The conversation that asks about an attempt.
+pub type MessagesOf = Box<dyn Fn(&TeacherRequest) -> Vec<Message>>;
+
+/// What a teacher is shown.
+pub struct Prompts {
+    /// The conversation that asks about an attempt.
+    pub messages: MessagesOf,
+    /// The beginning of the reply, from which the teacher continues. Only prompts that are made here can hold it.
+    pub prefill: String,
+    /// True where the prompts ask for a section before the opinion in which the work is checked.
+    pub checks_first: bool,
+    /// Tokenizer of prompts that are made here; none where the server makes them.
+    pub tokenizer: Option<Box<dyn Tokenizer>>,
+}
 
 /// A model behind a server.
 pub struct RemoteTeacher {
     settings: RemoteSettings,
     client: Client,
-    messages: MessagesOf,
+    prompts: Prompts,
     sampling: TeacherSampling,
-    /// Tokenizer of prompts that are made here; none where the server makes them.
-    tokenizer: Option<Box<dyn Tokenizer>>,
     cache: Cache,
 }
 
@@ -42,31 +52,31 @@ struct Open {
 }
 
 impl RemoteTeacher {
-    /// A teacher that is shown what `messages` makes of a request, samples as `sampling` says, and keeps its replies at
-    /// `cache`. `tokenizer` makes the prompts where the server does not; `key` is the API key.
+    /// A teacher that is shown `prompts`, samples as `sampling` says, and keeps its replies at `cache`. `key` is the API
+    /// key.
     ///
     /// # Errors
     /// The cache cannot be opened.
     pub fn new(
         remote: RemoteSettings,
         key: Option<String>,
-        messages: MessagesOf,
+        prompts: Prompts,
         sampling: TeacherSampling,
-        tokenizer: Option<Box<dyn Tokenizer>>,
         cache: &Path,
     ) -> Result<Self, TeacherError> {
         let client = Client::new(&remote, key, sampling.clone());
         let cache = Cache::open(cache)?;
-        Ok(Self { settings: remote, client, messages, sampling, tokenizer, cache })
+        Ok(Self { settings: remote, client, prompts, sampling, cache })
     }
 
     /// The body that asks for a request; none where its prompt is known to be too long.
     fn body(&self, request: &TeacherRequest) -> Result<Option<Value>, ModelError> {
-        let messages = (self.messages)(&request.question, &request.response);
-        let prompt = match &self.tokenizer {
+        let messages = (self.prompts.messages)(request);
+        let prompt = match &self.prompts.tokenizer {
             None => Prompt::Chat(messages),
             Some(tokenizer) => {
-                let ids = tokenizer.prompt_ids(&messages)?;
+                let mut ids = tokenizer.prompt_ids(&messages)?;
+                ids.extend(tokenizer.encode(&self.prompts.prefill));
                 if ids.len() > self.sampling.max_prompt_tokens {
                     return Ok(None);
                 }
@@ -74,6 +84,17 @@ impl RemoteTeacher {
             }
         };
         Ok(Some(body(&self.settings, &self.sampling, &prompt, request.key)))
+    }
+
+    /// A reply with the beginning that it was continued from.
+    fn from_its_beginning(&self, reply: TeacherReply) -> TeacherReply {
+        let prefill = if self.prompts.tokenizer.is_some() { self.prompts.prefill.as_str() } else { "" };
+        let whole = |text: String| format!("{prefill}{text}");
+        match reply {
+            TeacherReply::Ended { text, tokens } => TeacherReply::Ended { text: whole(text), tokens },
+            TeacherReply::Truncated { text, tokens } => TeacherReply::Truncated { text: whole(text), tokens },
+            none => none,
+        }
     }
 }
 
@@ -118,7 +139,12 @@ impl Teacher for RemoteTeacher {
             replies[index] = Some(reply);
         }
         let missing = || TeacherReply::Missing(NoReply::Unreachable);
-        Ok(replies.into_iter().map(|reply| reply.unwrap_or_else(missing)).collect())
+        let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(missing));
+        Ok(replies.map(|reply| self.from_its_beginning(reply)).collect())
+    }
+
+    fn checks_first(&self) -> bool {
+        self.prompts.checks_first
     }
 }
 

@@ -119,6 +119,17 @@ impl Manifest {
     }
 }
 
+/// A file in a checkpoint whose checksum its writer knows, so that it is not read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileHash {
+    /// Its name in the checkpoint's folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hexadecimal SHA-256 of its bytes.
+    pub sha256: String,
+}
+
 /// A checkpoint about to be written.
 pub(crate) struct NewCheckpoint<'a> {
     /// Its folder; one already there under that name is replaced.
@@ -133,7 +144,7 @@ pub(crate) struct NewCheckpoint<'a> {
 
 impl NewCheckpoint<'_> {
     /// Writes the folder: into `.NAME.tmp` beside it, every file synced and listed in the manifest, then renamed.
-    pub fn write<E>(self, writer: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), RunError>
+    pub fn write<E>(self, writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>) -> Result<(), RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -158,7 +169,11 @@ impl NewCheckpoint<'_> {
     }
 
     /// Fills the folder beside the real one, the manifest last.
-    fn fill<E>(self, tmp: &Path, writer: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), RunError>
+    fn fill<E>(
+        self,
+        tmp: &Path,
+        writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>,
+    ) -> Result<(), RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -167,7 +182,7 @@ impl NewCheckpoint<'_> {
         }
         fs::create_dir_all(tmp).map_err(|e| RunError::io("create", tmp, e))?;
         let what = self.dir.display().to_string();
-        writer(tmp).map_err(|source| RunError::Writer { what, source: source.into() })?;
+        let known = writer(tmp).map_err(|source| RunError::Writer { what, source: source.into() })?;
         if let Some(state) = self.state {
             let path = tmp.join(STATE);
             fs::write(&path, state).map_err(|e| RunError::io("write", path, e))?;
@@ -176,8 +191,8 @@ impl NewCheckpoint<'_> {
         for name in files_below(tmp)? {
             let path = tmp.join(&name);
             sync_file(&path)?;
-            let (bytes, sha256) = hash_file(&path)?;
-            files.insert(name, FileEntry { bytes, sha256 });
+            let entry = entry(&path, known.iter().find(|file| file.name == name))?;
+            files.insert(name, entry);
         }
         let manifest = Manifest { format: FORMAT, step: self.step, logs: self.logs, files };
         let path = tmp.join(MANIFEST);
@@ -187,6 +202,18 @@ impl NewCheckpoint<'_> {
         fs::write(&path, text).map_err(|e| RunError::io("write", &path, e))?;
         sync_file(&path)?;
         sync_dir(tmp)
+    }
+}
+
+/// Length and checksum of a file; `known` spares reading it where the length agrees.
+fn entry(path: &Path, known: Option<&FileHash>) -> Result<FileEntry, RunError> {
+    let length = fs::metadata(path).map_err(|e| RunError::io("read", path, e))?.len();
+    match known.filter(|file| file.bytes == length) {
+        Some(FileHash { bytes, sha256, .. }) => Ok(FileEntry { bytes: *bytes, sha256: sha256.clone() }),
+        None => {
+            let (bytes, sha256) = hash_file(path)?;
+            Ok(FileEntry { bytes, sha256 })
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::RunError;
-use crate::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, name_of};
-use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, StepTimings};
+use crate::checkpoint::{self, Checkpoint, FileHash, Manifest, NewCheckpoint, name_of};
+use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, RunTotals, StepTimings};
 use crate::files::{TMP, create_dir, names, remove_leftovers, write_atomic};
 use crate::jsonl::{self, JsonLog};
 use crate::layout::{
     CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, RunIdentity, TIMINGS,
+    TOTALS,
 };
 use crate::resume::{check_identity, length_of, rewind};
 
@@ -144,8 +145,8 @@ impl RunFolder {
         write_lines(&folder, step, records)
     }
 
-    /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given, `state` is what else the
-    /// caller needs to go on. Write everything of a step to the logs before its checkpoint. Older checkpoints
+    /// Writes the checkpoint after `step` steps: `writer` fills the folder it is given and names the files whose
+    /// checksums it knows, `state` is what else the caller needs to go on. Write everything of a step to the logs before its checkpoint. Older checkpoints
     /// beyond the number to keep are removed once the new one is complete. An intact checkpoint of the same step
     /// is left as it is: equal steps have equal bytes.
     ///
@@ -155,7 +156,7 @@ impl RunFolder {
         &mut self,
         step: u64,
         state: &impl Serialize,
-        writer: impl FnOnce(&Path) -> Result<(), E>,
+        writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>,
     ) -> Result<Checkpoint, RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -176,6 +177,18 @@ impl RunFolder {
         Ok(there)
     }
 
+    /// Writes the counts over the whole run. Write them before the finished model, whose presence says the run is done.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_totals(&mut self, totals: &RunTotals) -> Result<(), RunError> {
+        let path = self.dir.join(TOTALS);
+        let mut bytes =
+            serde_json::to_vec_pretty(totals).map_err(|e| RunError::bad_file(&path, e.to_string()))?;
+        bytes.push(b'\n');
+        write_atomic(&path, &bytes)
+    }
+
     /// Writes the finished model to `final/`: its presence says the run is done.
     ///
     /// # Errors
@@ -183,7 +196,7 @@ impl RunFolder {
     pub fn write_final<E>(
         &mut self,
         step: u64,
-        writer: impl FnOnce(&Path) -> Result<(), E>,
+        writer: impl FnOnce(&Path) -> Result<Vec<FileHash>, E>,
     ) -> Result<PathBuf, RunError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -194,11 +207,12 @@ impl RunFolder {
         Ok(dir)
     }
 
-    /// The finished model, where the run is done and its files are intact.
-    pub fn finished(&self) -> Option<PathBuf> {
+    /// The finished model, where the run is done and its files are intact, and the steps after which it was.
+    pub fn finished(&self) -> Option<Checkpoint> {
         let dir = self.dir.join(FINAL);
         let manifest = Manifest::read(&dir).ok()?;
-        manifest.verify(&dir).ok().map(|()| dir)
+        let step = manifest.step;
+        manifest.verify(&dir).ok().map(|()| Checkpoint { step, dir })
     }
 
     /// Syncs the logs that equal runs share byte for byte, and returns their lengths.

@@ -10,6 +10,7 @@ pub(crate) const TIMINGS: &str = "timings.jsonl";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 pub(crate) const HELD_OUT: &str = "held_out";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const TOTALS: &str = "totals.json";
 pub(crate) const LATEST: &str = "latest";
 
 /// Identity of a run: what a folder must agree with to be continued.

@@ -11,6 +11,7 @@
 //!   held_out/step_000010.jsonl one line per held-out answer         (event::HeldOutRecord)
 //!   checkpoints/step_000010/   weights, optimizer, state.json, MANIFEST.json with checksums
 //!   latest                     name of the newest complete checkpoint
+//!   totals.json                counts over the whole run            (event::RunTotals)
 //!   final/                     the finished model in Hugging Face layout
 //!   run.lock                   held by the process that writes
 //! ```
@@ -32,7 +33,7 @@ mod provenance;
 mod read;
 mod resume;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, FileHash};
 pub use clock::{Phase, PhaseTokens, StepClock};
 pub use error::RunError;
 pub use files::write_atomic;
@@ -42,5 +43,5 @@ pub use layout::RunIdentity;
 pub use provenance::{Provenance, fingerprint, sha256_hex};
 pub use read::{
     checkpoints, latest_checkpoint, read_config, read_evaluations, read_held_out, read_metrics,
-    read_provenance, read_rollouts, read_sft_metrics, read_timings, rollout_steps,
+    read_provenance, read_rollouts, read_sft_metrics, read_timings, read_totals, rollout_steps,
 };

@@ -5,10 +5,12 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::{self, Checkpoint, name_of, step_of};
-use crate::event::{EvalMetrics, HeldOutRecord, RolloutRecord, SftMetrics, StepMetrics, StepTimings};
+use crate::event::{
+    EvalMetrics, HeldOutRecord, RolloutRecord, RunTotals, SftMetrics, StepMetrics, StepTimings,
+};
 use crate::files::{names, read_text};
 use crate::layout::{
-    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS,
+    CHECKPOINTS, CONFIG, EVALUATIONS, HELD_OUT, LATEST, METRICS, PROVENANCE, ROLLOUTS, TIMINGS, TOTALS,
 };
 use crate::{JsonLines, Provenance, RunError};
 
@@ -62,6 +64,18 @@ pub fn read_rollouts(dir: &Path, step: u64) -> Result<JsonLines<RolloutRecord>, 
 /// As [`read_metrics`].
 pub fn read_held_out(dir: &Path, step: u64) -> Result<JsonLines<HeldOutRecord>, RunError> {
     lines(dir, &format!("{HELD_OUT}/{}.jsonl", name_of(step)))
+}
+
+/// Counts over a finished run of ThinkTuning or GRPO; none where the folder has no such file.
+///
+/// # Errors
+/// A file that is not such counts.
+pub fn read_totals(dir: &Path) -> Result<Option<RunTotals>, RunError> {
+    let path = dir.join(TOTALS);
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_str(&read_text(&path)?).map(Some).map_err(|e| RunError::bad_file(path, e.to_string()))
 }
 
 /// Steps whose responses are on disk, ascending.

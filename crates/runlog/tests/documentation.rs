@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use serde_json::Value;
-use thinktune_runlog::event::{EvalMetrics, Metrics, PhaseTiming, SftMetrics, StepMetrics, StepTimings};
+use thinktune_runlog::event::{
+    BehaviourMetrics, EvalMetrics, Metrics, PhaseTiming, RunTotals, SftMetrics, StepMetrics, StepTimings,
+};
 
 /// The table of a record's fields.
 fn table<M: Metrics>() -> String {
@@ -32,6 +34,8 @@ fn the_page_lists_each_field_of_the_metrics() {
     let mut page = found.clone();
     for (record, table) in [
         ("StepMetrics", table::<StepMetrics>()),
+        ("BehaviourMetrics", table::<BehaviourMetrics>()),
+        ("RunTotals", table::<RunTotals>()),
         ("SftMetrics", table::<SftMetrics>()),
         ("EvalMetrics", table::<EvalMetrics>()),
         ("StepTimings", table::<StepTimings>()),
@@ -68,4 +72,6 @@ fn field_names_are_the_keys_in_json() {
     same(&EvalMetrics { set: "gsm8k".into(), ..Default::default() });
     same(&StepTimings::default());
     same(&PhaseTiming::default());
+    same(&BehaviourMetrics::default());
+    same(&RunTotals::default());
 }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use thinktune_runlog::event::{PhaseTiming, SftMetrics, StepTimings};
 use thinktune_runlog::{
-    Checkpoint, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint, latest_checkpoint,
-    read_sft_metrics, read_timings, rollout_steps,
+    Checkpoint, FileHash, Opened, Provenance, RunError, RunFolder, RunIdentity, fingerprint,
+    latest_checkpoint, read_sft_metrics, read_timings, rollout_steps, sha256_hex,
 };
 
 const CONFIG: &str = "seed = 1\nout = \"a\"\n\n[optimizer]\nlr = 1e-3\n";
@@ -45,7 +45,9 @@ fn run(dir: &Path, steps: u64, every: u64, keep: usize) -> Vec<String> {
             save(&mut folder, step).unwrap();
         }
     }
-    folder.write_final(steps, |dir| fs::write(dir.join("model.bin"), weights(steps))).unwrap();
+    folder
+        .write_final(steps, |dir| fs::write(dir.join("model.bin"), weights(steps)).map(|()| Vec::new()))
+        .unwrap();
     notices
 }
 
@@ -61,7 +63,13 @@ fn save(folder: &mut RunFolder, step: u64) -> Result<Checkpoint, RunError> {
     folder.save_checkpoint(step, &State { updates: step * 4 }, |dir| {
         fs::create_dir(dir.join("optimizer"))?;
         fs::write(dir.join("optimizer/moments.bin"), [step as u8; 100])?;
-        fs::write(dir.join("model.bin"), weights(step))
+        let bytes = weights(step);
+        fs::write(dir.join("model.bin"), &bytes)?;
+        Ok::<_, io::Error>(vec![FileHash {
+            name: "model.bin".into(),
+            bytes: 200,
+            sha256: sha256_hex(&bytes),
+        }])
     })
 }
 
@@ -224,7 +232,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_last_one_alone() {
     write_step(&mut folder, 2);
     let error = folder.save_checkpoint(2, &State { updates: 8 }, |dir| {
         fs::write(dir.join("model.bin"), "a part of it")?;
-        Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull))
+        Err::<Vec<FileHash>, _>(io::Error::from(io::ErrorKind::StorageFull))
     });
     let error = error.unwrap_err().to_string();
     assert!(error.contains("step_000002 could not be written") && error.contains("is intact"), "{error}");

@@ -10,6 +10,6 @@ mod values;
 pub use define::{DefaultValue, Section, Setting, doc_lines, dotted};
 pub use error::SettingError;
 pub use kind::{Kind, SettingValue};
-pub use range::{Range, above, any, at_least, between, check_range, from_below, within};
+pub use range::{Range, above, above_up_to, any, at_least, between, check_range, from_below, within};
 pub use toml::Value as TomlValue;
 pub use values::Values;

@@ -39,6 +39,11 @@ pub const fn within(low: f64, high: f64) -> Range {
     Range { low: Bound::Included(low), high: Bound::Included(high), ..any() }
 }
 
+/// `(low, high]`.
+pub const fn above_up_to(low: f64, high: f64) -> Range {
+    Range { low: Bound::Excluded(low), high: Bound::Included(high), ..any() }
+}
+
 /// `[low, high)`.
 pub const fn from_below(low: f64, high: f64) -> Range {
     Range { low: Bound::Included(low), high: Bound::Excluded(high), ..any() }

@@ -20,6 +20,8 @@ pub struct ChatTokenizer {
     template: Option<ChatTemplate>,
     bos: Option<Bos>,
     end_of_turn: u32,
+    /// True where the chat template writes it.
+    template_ends_turn: bool,
     end_of_document: u32,
     stop: Vec<u32>,
     vocab_size: usize,
@@ -51,22 +53,19 @@ impl ChatTokenizer {
         };
         let eos = files.token_id("eos_token", &tokenizer)?;
         let mut stop: BTreeSet<u32> = files.eos_ids()?.into_iter().chain(eos).collect();
-        let end_of_turn = template
-            .as_ref()
-            .and_then(|template| end_of_turn(template, &tokenizer))
-            .or(eos)
-            .or(stop.first().copied())
-            .ok_or_else(|| {
-                ModelError::bad_file(
-                    dir,
-                    "names no token that ends a turn: set `eos_token` in tokenizer_config.json",
-                )
-            })?;
+        let of_template = template.as_ref().and_then(|template| end_of_turn(template, &tokenizer, &stop));
+        let end_of_turn = of_template.or(eos).or(stop.first().copied()).ok_or_else(|| {
+            ModelError::bad_file(
+                dir,
+                "names no token that ends a turn: set `eos_token` in tokenizer_config.json",
+            )
+        })?;
         stop.insert(end_of_turn);
         Ok(Self {
             dir: dir.to_owned(),
             bos: bos(&files, &tokenizer, template.as_ref())?,
             end_of_turn,
+            template_ends_turn: of_template.is_some(),
             end_of_document: eos.unwrap_or(end_of_turn),
             stop: stop.into_iter().collect(),
             vocab_size: vocab_size(&tokenizer),
@@ -139,9 +138,16 @@ impl ChatTokenizer {
         &self.stop
     }
 
-    /// The token that ends the model's turn.
+    /// The token that ends the model's turn: the first end token that the chat template writes after the model's words;
+    /// where there is none, the tokenizer's `eos_token`, or else the first of `eos_token_id`.
     pub fn end_of_turn(&self) -> u32 {
         self.end_of_turn
+    }
+
+    /// Returns true where there is a chat template and it writes no token after the model's words, so that the end of the
+    /// turn is taken from elsewhere.
+    pub fn end_of_turn_is_guessed(&self) -> bool {
+        self.template.is_some() && !self.template_ends_turn
     }
 
     /// The token every sequence begins with, if the model uses one.
@@ -197,7 +203,8 @@ fn load_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
         Err(error) => return Err(ModelError::io(path, error)),
     };
     let wrong = |message: String| ModelError::bad_file(path, message);
-    let mut tokenizer = Tokenizer::from_bytes(bytes)
+    let marked = bytes.starts_with("\u{feff}".as_bytes());
+    let mut tokenizer = Tokenizer::from_bytes(if marked { &bytes[3..] } else { &bytes })
         .map_err(|error| wrong(format!("is not a tokenizer that can be read: {error}")))?;
     if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
         && let Some(dropout) = bpe.dropout.filter(|dropout| *dropout > 0.0)
@@ -249,13 +256,13 @@ fn bos(
 /// An answer that is found again in a rendered conversation.
 const PROBE: &str = "qzprobezq";
 
-/// The first special token a template writes after the model's words.
-fn end_of_turn(template: &ChatTemplate, tokenizer: &Tokenizer) -> Option<u32> {
+/// The first special or stop token that a template writes after the model's words.
+fn end_of_turn(template: &ChatTemplate, tokenizer: &Tokenizer, stop: &BTreeSet<u32>) -> Option<u32> {
     let text = template.render(&[Message::user("a"), Message::assistant(PROBE)], false).ok()?;
     let tail = &text[text.rfind(PROBE)? + PROBE.len()..];
     let special = tokenizer.get_added_tokens_decoder();
     let ids = encode(tokenizer, tail, false).ok()?;
-    ids.into_iter().find(|id| special.get(id).is_some_and(|token| token.special))
+    ids.into_iter().find(|id| stop.contains(id) || special.get(id).is_some_and(|token| token.special))
 }
 
 impl thinktune_policy::Tokenizer for ChatTokenizer {
@@ -289,5 +296,9 @@ impl thinktune_policy::Tokenizer for ChatTokenizer {
 
     fn stop(&self) -> &[u32] {
         ChatTokenizer::stop(self)
+    }
+
+    fn end_of_turn(&self) -> u32 {
+        ChatTokenizer::end_of_turn(self)
     }
 }

@@ -160,6 +160,42 @@ fn every_stop_token_counts() {
 }
 
 #[test]
+fn only_the_end_of_the_turn_is_a_proper_end() {
+    use thinktune_policy::Tokenizer as _;
+    let tokenizer = fixture("byte_bos");
+    assert_eq!((tokenizer.end_of_turn(), tokenizer.stop()), (318, &[317, 318][..]));
+    assert!(tokenizer.ended(&[5, 318]) && tokenizer.ended(&[318]));
+    for improper in [&[5, 317][..], &[5], &[], &[5, 317, 318], &[5, 318, 318], &[5, 318, 6]] {
+        assert!(!tokenizer.ended(improper), "{improper:?}");
+    }
+}
+
+#[test]
+fn a_template_without_an_end_of_turn_is_seen() {
+    let dir = copy_of("byte_bos");
+    assert!(!ChatTokenizer::load(dir.path(), DATE).unwrap().end_of_turn_is_guessed());
+    let plain = "{% for message in messages %}{{ message.content }}\n{% endfor %}";
+    fs::write(dir.path().join("chat_template.jinja"), plain).unwrap();
+    assert!(ChatTokenizer::load(dir.path(), DATE).unwrap().end_of_turn_is_guessed());
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_change_nothing() {
+    let dir = copy_of("byte_bos");
+    for file in ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"] {
+        let path = dir.path().join(file);
+        if let Ok(text) = fs::read_to_string(&path) {
+            fs::write(path, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+        }
+    }
+    let (found, expected) = (ChatTokenizer::load(dir.path(), DATE).unwrap(), fixture("byte_bos"));
+    let messages = [Message::user("Tom has 3 apples.")];
+    assert_eq!(found.prompt_text(&messages).unwrap(), expected.prompt_text(&messages).unwrap());
+    assert_eq!(found.prompt_ids(&messages).unwrap(), expected.prompt_ids(&messages).unwrap());
+    assert_eq!((found.stop(), found.end_of_turn()), (expected.stop(), expected.end_of_turn()));
+}
+
+#[test]
 fn answers_and_documents_end_as_the_model_ends_them() {
     let tokenizer = fixture("byte_chat");
     let text = tokenizer.encode("apples");

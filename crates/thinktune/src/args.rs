@@ -52,6 +52,8 @@ pub enum Command {
     Logprobs(LogprobsArgs),
     /// Grade answers: JSON lines in, JSON lines out
     Grade(GradeArgs),
+    /// Measure how well teachers guide a student's attempts, by prompt set
+    Guidance(GuidanceArgs),
     /// Serve a model to OpenAI's clients and to evaluation harnesses
     Serve(ServeArgs),
     /// Write the data and the model files from which the demo's models were made
@@ -274,6 +276,73 @@ pub struct GradeArgs {
     #[arg(long, value_name = "NAME", default_value = "math")]
     pub task: AnswerKind,
     /// Accepted for uniformity: the output is JSON lines in any case
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `thinktune guidance`.
+#[derive(Debug, Args)]
+pub struct GuidanceArgs {
+    /// The student: model folder, run folder, or org/name on the Hugging Face hub
+    pub model: String,
+    /// A teacher, named as the student is; may be repeated [default: the student]
+    #[arg(long, value_name = "MODEL")]
+    pub teacher: Vec<String>,
+    /// Few-shot prompts of the teacher: a built-in name or a file; may be repeated
+    #[arg(long, value_name = "NAME_OR_FILE", default_value = "reasoning")]
+    pub prompts: Vec<String>,
+    /// Questions as GSM8K has them: JSON lines with "question" and "answer" [default: generated word problems]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Attempts to ask about; only attempts that end by themselves count
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = count)]
+    pub attempts: usize,
+    /// System message of the student's prompt
+    #[arg(long)]
+    pub system: Option<String>,
+    /// Appended to the question [default: as in training]
+    #[arg(long, value_name = "TEXT")]
+    pub prompt_suffix: Option<String>,
+    /// The student's sampling temperature
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Longest attempt, in tokens
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = count)]
+    pub max_attempt_tokens: usize,
+    /// Longest response, guidance included (rollout.max_response_tokens)
+    #[arg(long, value_name = "N", default_value_t = 640, value_parser = count)]
+    pub max_response_tokens: usize,
+    /// Longest guidance, in the student's tokens (guidance.max_feedback_tokens)
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = count)]
+    pub max_feedback_tokens: usize,
+    /// Longest prompt of the teacher, in tokens
+    #[arg(long, value_name = "N", default_value_t = 2560, value_parser = count)]
+    pub max_teacher_prompt_tokens: usize,
+    /// Longest reply of the teacher, in tokens
+    #[arg(long, value_name = "N", default_value_t = 320, value_parser = count)]
+    pub max_teacher_tokens: usize,
+    /// The teacher's sampling temperature; 0 is greedy
+    #[arg(long, default_value_t = 0.7, allow_negative_numbers = true)]
+    pub teacher_temperature: f32,
+    /// The teacher draws from the smallest set of likeliest tokens whose mass reaches P
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub teacher_top_p: f32,
+    /// Folder for attempts, replies and tables; a measurement there is gone on with [default: runs/guidance]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The date chat templates are told
+    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
+    pub date: String,
+    /// Device to compute on: auto, cpu, or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: Device,
+    /// Operands of matrix products
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -22,6 +22,11 @@ pub struct Interrupted {
     pub step: u32,
 }
 
+/// A run that asked for guidance and whose teacher never gave any that could be used. Its model is written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NobodyGuided(pub String);
+
 /// Prints an error and its causes as one sentence and chooses the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let sentence = sentence(error);

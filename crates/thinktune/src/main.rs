@@ -7,11 +7,14 @@ mod config;
 mod failure;
 mod fault_point;
 mod held_out;
+mod help_check;
 mod interrupt;
 mod logging;
+mod memory;
 mod model_source;
 mod plan;
 mod progress;
+mod raise;
 mod session;
 mod shapes;
 mod student;
@@ -43,6 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Generate(args) => in_pool(|| commands::generate::run(args, cli.common)),
         Command::Logprobs(args) => in_pool(|| commands::logprobs::run(args, cli.common)),
         Command::Grade(args) => commands::grade::run(args),
+        Command::Guidance(args) => in_pool(|| commands::guidance::run(args, cli.common)),
         Command::Serve(args) => in_pool(|| commands::serve::run(args, cli.common)),
         Command::WordProblems(args) => commands::word_problems::run(args),
         Command::Homework { .. } => commands::word_problems::renamed(),

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use thinktune_method::run::RunEnd;
-use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint};
+use thinktune_runlog::event::RunTotals;
+use thinktune_runlog::{Provenance, RunFolder, RunIdentity, fingerprint, read_totals};
 
 use crate::failure::Interrupted;
+use crate::memory;
 use crate::plan::{Job, Plan};
 use crate::progress::Progress;
+use crate::raise;
 use crate::student::{Student, is_model_file};
-use crate::work::TrainingData;
+use crate::work::{Trained, TrainingData};
 
 /// Settings that may change between two starts of a run: they do not change its results, or the checksum of
 /// what they name is compared instead.
-const FREE_KEYS: [&str; 10] = [
+const FREE_KEYS: [&str; 11] = [
     "out",
     "model.path",
+    "model.memory_gib",
     "data.path",
     "run.checkpoint_every",
     "run.keep_checkpoints",
@@ -48,6 +52,8 @@ pub struct Outcome {
     pub model: PathBuf,
     /// True where it had been finished before this start.
     pub already: bool,
+    /// Counts over the whole run; none with sft, and of a run that an earlier program finished.
+    pub totals: Option<RunTotals>,
 }
 
 /// Trains to the end, or from the newest checkpoint of an interrupted run to the end.
@@ -59,34 +65,64 @@ pub fn train(plan: &Plan, options: &Options<'_>) -> anyhow::Result<Outcome> {
         eprintln!("note: {notice}");
     }
     let student = Student::open(&plan.model.fetch(options.offline)?, &plan.date)?;
+    if student.tokenizer.end_of_turn_is_guessed() {
+        let end = student.tokenizer.decode_raw(&[student.tokenizer.end_of_turn()]);
+        eprintln!(
+            "note: the chat template writes no token after the model's words; {end} is taken for the end of its turn"
+        );
+    }
     let data = TrainingData::load(plan, &student, options.offline)?;
-    let mut folder = open_folder(plan, &student, &data)?;
-    if let Some(model) = folder.finished() {
-        return Ok(Outcome { run: plan.out.clone(), model, already: true });
+    let teacher = data.other_teacher(plan)?;
+    let memory = memory::settle(plan, &student.spec, teacher.as_ref())?;
+    let raised = raise::is_raised(plan)?;
+    let mut folder = open_folder((plan, raised), &student, &data)?;
+    if let Some(done) = folder.finished().filter(|done| !raised || done.step >= steps(plan)) {
+        let totals = read_totals(&plan.out)?;
+        return Ok(Outcome { run: plan.out.clone(), model: done.dir, already: true, totals });
     }
     if let Some(checkpoint) = folder.resume_from() {
         eprintln!("note: going on after step {} of {}", checkpoint.step, plan.out.display());
     }
-    let mut model = student.load(plan)?;
+    let mut model = student.load(plan)?.with_budget(memory.budget);
     let mut progress = Progress::new(options.label, options.quiet);
-    let end = data.train(plan, &student, &mut model, &mut folder, &mut progress);
+    let trained = data.train((plan, memory.budget), &student, &mut model, &mut folder, &mut progress);
     progress.finish();
-    match end? {
+    let Trained { end, totals } = trained?;
+    match end {
         RunEnd::Interrupted { step } => Err(Interrupted { step }.into()),
         RunEnd::Done { steps } => {
+            if let Some(totals) = &totals {
+                folder.write_totals(totals)?;
+            }
             let dir = folder.write_final(steps.into(), |dir| student.export(&model, dir))?;
-            Ok(Outcome { run: plan.out.clone(), model: dir, already: false })
+            Ok(Outcome { run: plan.out.clone(), model: dir, already: false, totals })
         }
     }
 }
 
-fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::Result<RunFolder> {
+/// Steps that the plan asks for; 0 where its data say how many.
+fn steps(plan: &Plan) -> u64 {
+    match &plan.job {
+        Job::Rl(rl) => rl.settings.run.steps.into(),
+        Job::Sft(_) => 0,
+    }
+}
+
+/// Opens the run folder; `raised` where it may have been begun with fewer steps.
+fn open_folder(
+    (plan, raised): (&Plan, bool),
+    student: &Student,
+    data: &TrainingData,
+) -> anyhow::Result<RunFolder> {
     let config = plan.config.to_toml();
     let mut inputs = BTreeMap::from([("model".to_string(), fingerprint(&student.dir, is_model_file)?)]);
     if let Some(path) = &plan.data.path {
         inputs.insert("data".into(), fingerprint(path, |_| true)?);
     }
     if let Job::Rl(rl) = &plan.job {
+        if let Some(help) = &rl.help {
+            inputs.insert("prompts".into(), help.prompts.sha256.clone());
+        }
         for (index, set) in rl.held_out.iter().enumerate() {
             if let Some(path) = &set.path {
                 inputs.insert(format!("held_out[{index}]"), fingerprint(path, |_| true)?);
@@ -97,7 +133,8 @@ fn open_folder(plan: &Plan, student: &Student, data: &TrainingData) -> anyhow::R
         inputs.insert("teacher".into(), fingerprint(dir, is_model_file)?);
     }
     let provenance = Provenance::now(env!("CARGO_PKG_VERSION"), &config, inputs);
-    let identity = RunIdentity { config: &config, free_keys: &FREE_KEYS, provenance: &provenance };
+    let free_keys: Vec<&str> = FREE_KEYS.into_iter().chain(raised.then_some("run.steps")).collect();
+    let identity = RunIdentity { config: &config, free_keys: &free_keys, provenance: &provenance };
     let opened = RunFolder::open(&plan.out, &identity)?;
     for notice in &opened.notices {
         eprintln!("note: {notice}");

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use thinktune_method::run::file_hash;
 use thinktune_model::{Dtype, LocalModel, ModelSpec, copy_config, copy_side_files, init_random};
 use thinktune_policy::ModelError;
+use thinktune_runlog::FileHash;
 use thinktune_text::ChatTokenizer;
 
 use crate::config::Init;
@@ -56,14 +58,16 @@ impl Student {
         copy_side_files(&self.dir, to)
     }
 
-    /// Writes `model`, trained from this student, in the precision the student came in.
+    /// Writes `model`, trained from this student, in the precision the student came in. Returns the checksum of the
+    /// weights.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn export(&self, model: &LocalModel, to: &Path) -> Result<(), ModelError> {
+    pub fn export(&self, model: &LocalModel, to: &Path) -> Result<Vec<FileHash>, ModelError> {
         let dtype = dtype_of(&self.dir);
-        model.save_weights(to, dtype)?;
-        self.copy_side_files(to, dtype)
+        let weights = model.save_weights(to, dtype)?;
+        self.copy_side_files(to, dtype)?;
+        Ok(vec![file_hash(weights)])
     }
 }
 

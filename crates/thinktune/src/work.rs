@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 
 use thinktune_eval::HeldOutSet;
 use thinktune_method::act::questions::Questions;
+use thinktune_method::help::examples::TeacherPrompts;
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::help::teacher::{LocalTeacher, sampling_of};
-use thinktune_method::progress::Progress as _;
 use thinktune_method::rl::RlRun;
 use thinktune_method::run::{Evaluate, Hooks, Run, RunEnd, drive};
 use thinktune_method::settings::{RlSettings, SettingError};
 use thinktune_method::sft::examples::{self, Sequence};
 use thinktune_method::sft::{SftPlan, SftRun};
 use thinktune_method::step::Models;
-use thinktune_model::{Dtype, FrozenModel, LocalModel};
-use thinktune_policy::{ModelError, Score, Teacher, Tokenizer};
-use thinktune_remote::RemoteTeacher;
+use thinktune_model::memory::Budget;
+use thinktune_model::{Dtype, FrozenModel, LocalModel, ModelSpec};
+use thinktune_policy::{ModelError, Score, Teacher, TeacherRequest, Tokenizer};
+use thinktune_remote::{Prompts, RemoteTeacher};
 use thinktune_runlog::RunFolder;
+use thinktune_runlog::event::RunTotals;
 use thinktune_tasks::word_problems::{self, Split};
 use thinktune_tasks::{Question, load_gsm8k};
 use thinktune_text::ChatTokenizer;
@@ -24,6 +26,7 @@ use thinktune_text::ChatTokenizer;
 use crate::config::Task;
 use crate::fault_point::FaultPoint;
 use crate::held_out::{self, HeldOutSets};
+use crate::help_check::HelpCheck;
 use crate::interrupt::CtrlC;
 use crate::plan::{self, DataPlan, Help, Job, Plan, RlPlan};
 use crate::progress::Progress;
@@ -31,6 +34,14 @@ use crate::student::Student;
 
 /// Replies of a teacher behind a server, in the run folder.
 const TEACHER_CACHE: &str = "teacher_replies.jsonl";
+
+/// End of a training.
+pub struct Trained {
+    /// How it ended.
+    pub end: RunEnd,
+    /// Counts over the whole run; none with sft.
+    pub totals: Option<RunTotals>,
+}
 
 /// Data of a run, loaded.
 pub enum TrainingData {
@@ -61,6 +72,10 @@ impl TrainingData {
                 let questions = questions(&plan.data, plan.seed)?;
                 let questions = Questions::new(questions, &rl.settings, &student.tokenizer)?;
                 check_context(&questions, &rl.settings, student)?;
+                if let Some(help) = &rl.help {
+                    let check = HelpCheck { plan, settings: &rl.settings, help, questions: &questions };
+                    check.run(&student.tokenizer, Some(student.spec.context), teacher.as_deref())?;
+                }
                 let held_out =
                     rl.held_out.iter().map(|set| held_out::load(set, plan)).collect::<anyhow::Result<_>>()?;
                 Ok(Self::Rl { questions, teacher, held_out })
@@ -76,26 +91,41 @@ impl TrainingData {
         }
     }
 
-    /// Trains `model`, the student with its weights.
+    /// The shape of the teacher, where it is another model in this process.
+    ///
+    /// # Errors
+    /// A folder without a readable `config.json`.
+    pub fn other_teacher(&self, plan: &Plan) -> Result<Option<ModelSpec>, ModelError> {
+        let Job::Rl(rl) = &plan.job else { return Ok(None) };
+        match (&rl.help, self.teacher_dir()) {
+            (Some(Help { teacher: plan::Teacher::Model(_), .. }), Some(dir)) => {
+                ModelSpec::from_dir(dir).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Trains `model`, the student with its weights; models that are loaded beside it keep within `budget`.
     ///
     /// # Errors
     /// What the method reports.
     pub fn train(
         self,
-        plan: &Plan,
+        (plan, budget): (&Plan, Budget),
         student: &Student,
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         match (self, &plan.job) {
             (Self::Sft(sequences), Job::Sft(settings)) => {
                 let sft_plan = SftPlan::new(sequences, settings, progress)?;
                 let mut run = SftRun::new(model, sft_plan, settings);
-                drive_here(&mut run, student, None, folder, progress)
+                let end = drive_here(&mut run, student, None, folder, progress)?;
+                Ok(Trained { end, totals: None })
             }
             (Self::Rl { questions, teacher, held_out }, Job::Rl(rl)) => {
-                let run = RlJob { plan, rl, student, teacher };
+                let run = RlJob { plan, budget, rl, student, teacher };
                 run.train(&questions, held_out, model, folder, progress)
             }
             _ => unreachable!("`load` follows the plan's job"),
@@ -124,6 +154,7 @@ fn drive_here<R: Run>(
 
 struct RlJob<'a> {
     plan: &'a Plan,
+    budget: Budget,
     rl: &'a RlPlan,
     student: &'a Student,
     teacher: Option<PathBuf>,
@@ -137,7 +168,7 @@ impl RlJob<'_> {
         model: &mut LocalModel,
         folder: &mut RunFolder,
         progress: &mut Progress,
-    ) -> anyhow::Result<RunEnd> {
+    ) -> anyhow::Result<Trained> {
         let (settings, student) = (&self.rl.settings, self.student);
         let mut reference = if settings.loss.beta > 0.0 { Some(model.frozen()?) } else { None };
         let mut remote = self.remote()?;
@@ -149,8 +180,8 @@ impl RlJob<'_> {
         let mut local = match (&mut teacher_model, &self.rl.help) {
             (Some(model), Some(help)) => {
                 let settings = within_context(settings, model.spec().context);
-                notice_if_crowded(&help.prompts, tokenizer, &settings, progress)?;
-                Some(LocalTeacher::new(*model, tokenizer, help.prompts.clone(), &settings))
+                let prompts = teacher_prompts(&help.prompts, &settings);
+                Some(LocalTeacher::new(*model, tokenizer, prompts, sampling_of(&settings)))
             }
             _ => None,
         };
@@ -165,7 +196,8 @@ impl RlJob<'_> {
         let mut sets =
             HeldOutSets { sets: held_out, tokenizer: &student.tokenizer, context: student.spec.context };
         let evaluate = (!sets.sets.is_empty()).then_some(&mut sets as &mut dyn Evaluate);
-        drive_here(&mut run, student, evaluate, folder, progress)
+        let end = drive_here(&mut run, student, evaluate, folder, progress)?;
+        Ok(Trained { end, totals: Some(run.totals().clone()) })
     }
 
     /// The teacher behind a server, if it is there; its replies are kept in the run folder.
@@ -179,10 +211,22 @@ impl RlJob<'_> {
         };
         let key = settings.key()?;
         let cache = self.plan.out.join(TEACHER_CACHE);
-        let prompts = prompts.clone();
-        let messages = Box::new(move |question: &str, response: &str| prompts.messages(question, response));
+        let shown = teacher_prompts(prompts, &self.rl.settings);
+        if tokenizer.is_none() && !shown.prefill().is_empty() {
+            eprintln!(
+                "note: the teacher begins its replies itself, without {:?}: only prompts made here can hold it \
+                 (guidance.teacher.api = \"completions\" with guidance.teacher.tokenizer)",
+                shown.prefill()
+            );
+        }
+        let prompts = Prompts {
+            prefill: shown.prefill().into(),
+            checks_first: shown.set.check,
+            messages: Box::new(move |request: &TeacherRequest| shown.messages(request)),
+            tokenizer,
+        };
         let sampling = sampling_of(&self.rl.settings);
-        Ok(Some(RemoteTeacher::new(settings.clone(), key, messages, sampling, tokenizer, &cache)?))
+        Ok(Some(RemoteTeacher::new(settings.clone(), key, prompts, sampling, &cache)?))
     }
 
     /// The teacher's model, and its tokenizer where it is not the student's. The same files share their weights.
@@ -197,8 +241,14 @@ impl RlJob<'_> {
             return Ok(Some((student.frozen()?, None)));
         };
         let teacher = Student::open(dir, &self.plan.date)?;
-        Ok(Some((FrozenModel::load(dir, self.plan.device, self.plan.precision)?, Some(teacher.tokenizer))))
+        let model = FrozenModel::load(dir, self.plan.device, self.plan.precision)?.with_budget(self.budget);
+        Ok(Some((model, Some(teacher.tokenizer))))
     }
+}
+
+/// A prompt set as a run shows it to its teacher.
+pub fn teacher_prompts(set: &PromptSet, settings: &RlSettings) -> TeacherPrompts {
+    TeacherPrompts { set: set.clone(), ask: settings.ask.clone(), seed: settings.seed }
 }
 
 /// A prompt and the longest response to it must fit the model: guided rows are trained on as one sequence.
@@ -229,24 +279,6 @@ fn within_context(settings: &RlSettings, context: usize) -> RlSettings {
     let room = context.saturating_sub(guidance.max_teacher_tokens);
     guidance.max_teacher_prompt_tokens = guidance.max_teacher_prompt_tokens.min(room);
     settings
-}
-
-/// Says so where the teacher's instructions alone leave no room for an attempt.
-fn notice_if_crowded(
-    prompts: &PromptSet,
-    tokenizer: &ChatTokenizer,
-    settings: &RlSettings,
-    progress: &mut Progress,
-) -> anyhow::Result<()> {
-    let instructions = tokenizer.prompt_ids(&prompts.messages("", ""))?.len();
-    let room = settings.guidance.max_teacher_prompt_tokens;
-    if instructions >= room {
-        progress.notice(&format!(
-            "nobody will be guided: the teacher's instructions alone take {instructions} tokens, and its \
-             context and guidance.max_teacher_prompt_tokens leave room for {room}"
-        ));
-    }
-    Ok(())
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

@@ -258,7 +258,12 @@ fn a_server_that_fails_costs_guidance_and_is_counted_by_its_reason() {
         let more = ", retries = 0, timeout_seconds = 1, concurrency = 16";
         place.write("remote.toml", &remote(spoilt, more));
         let out = format!("out=runs/{reason}-{}", spoilt.port());
-        place.ok(&["train", "remote.toml", "--set", &out, "--set", "run.steps=2"]);
+        let args = ["train", "remote.toml", "--set", &out, "--set", "run.steps=2"];
+        place.fails(
+            &args,
+            1,
+            &["nobody was guided", &format!("not used: {reason}"), "see the teacher's server"],
+        );
         let metrics = place.read(&format!("{}/metrics.jsonl", &out[4..]));
         for line in metrics.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -276,7 +281,7 @@ fn a_server_that_stays_away_ends_the_run_and_one_that_comes_back_lets_it_go_on()
     place.ok(&["train", "local.toml", "--set", "out=runs/local"]);
     place.write("remote.toml", &remote("127.0.0.1:9".parse().unwrap(), ", retries = 1"));
     let args = ["train", "remote.toml", "--set", "out=runs/remote", "--set", "guidance.max_unguided_steps=1"];
-    place.fails(&args, 1, &["teacher_unreachable", "max_unguided_steps"]);
+    place.fails(&args, 1, &["teacher_unreachable", "guidance.max_unguided_steps"]);
     // nothing is learnt without guidance that a later start would have to undo: no checkpoint was made
     let url = format!("guidance.teacher.url=http://{}/v1", server.addr);
     let again = [&args[..], &["--set", &url]].concat();
@@ -301,14 +306,14 @@ fn the_key_comes_from_the_environment_and_stays_there() {
     place.write("remote.toml", &remote(server.addr, ", key_env = \"TEACHERS_KEY\""));
     let args = ["train", "remote.toml", "--set", "run.steps=1"];
     place.fails(&args, 2, &["guidance.teacher.key_env", "TEACHERS_KEY", "not set"]);
-    let run = |key: &str| {
+    let run = |key: &str, guided: bool| {
         let output = place.command(&args).env("TEACHERS_KEY", key).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), guided, "{}", String::from_utf8_lossy(&output.stderr));
         place.read("runs/remote/metrics.jsonl")
     };
-    assert!(run("open").contains("teacher_refused"));
+    assert!(run("open", false).contains("teacher_refused"));
     std::fs::remove_dir_all(place.path("runs/remote")).unwrap();
-    assert!(!run("open sesame").contains("teacher_refused"));
+    assert!(!run("open sesame", true).contains("teacher_refused"));
     for (name, bytes) in files(&place.path("runs/remote")) {
         let found = bytes.windows(11).any(|window| window == b"open sesame");
         assert!(!found, "{name} holds the key");

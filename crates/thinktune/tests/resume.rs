@@ -67,6 +67,34 @@ fn killed_again_and_again() {
 }
 
 #[test]
+fn a_finished_run_goes_on_for_more_steps() {
+    let place = TestFolder::new();
+    place.write("tt.toml", &word_problems());
+    place.ok(&["train", "tt.toml", "--set", "out=runs/whole"]);
+    let steps = |steps: &str, more: &[&str]| {
+        let steps = format!("run.steps={steps}");
+        let args = ["train", "tt.toml", "--set", "out=runs/raised", "--set", &steps];
+        place.run(&[&args, more].concat())
+    };
+    assert_eq!(steps("2", &[]).code, 0);
+    let raised = steps("4", &[]);
+    assert_eq!(raised.code, 0, "{}", raised.stderr);
+    assert!(raised.stderr.contains("going on after step 2"), "{}", raised.stderr);
+    assert_same(&place, "runs/raised");
+
+    let lowered = steps("3", &[]);
+    assert!(lowered.code != 0 && lowered.stderr.contains("run.steps"), "{}", lowered.stderr);
+    let cosine = ["--set", "optimizer.schedule=cosine", "--set", "out=runs/cosine"];
+    assert_eq!(steps("2", &cosine).code, 0);
+    let refused = steps("4", &cosine);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("optimizer.schedule ends with the run"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn supervised_fine_tuning_resumes_exactly() {
     let place = TestFolder::new();
     let config = "method = \"sft\"\n[model]\npath = \"model\"\n[data]\ntask = \"gsm8k\"\npath = \"questions.jsonl\"\n\

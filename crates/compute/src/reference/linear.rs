@@ -13,9 +13,16 @@ pub struct Matrix {
 
 impl Matrix {
     pub(super) fn new(values: &[f32], shape: MatrixShape) -> Self {
-        let MatrixShape { outputs, inputs, precision } = shape;
-        let bytes = (values.len() * precision.bytes()) as u64;
-        Self { outputs, inputs, bytes, values: rounded(values, precision) }
+        let mut matrix = Self::default();
+        matrix.append(values, shape);
+        matrix
+    }
+
+    /// Appends rows.
+    pub(super) fn append(&mut self, values: &[f32], shape: MatrixShape) {
+        (self.outputs, self.inputs) = (shape.outputs, shape.inputs);
+        self.bytes += (values.len() * shape.precision.bytes()) as u64;
+        self.values.extend(rounded(values, shape.precision));
     }
 
     /// Row `n`. `[K]`

@@ -73,8 +73,17 @@ impl Backend for Reference {
         }
     }
 
-    fn load_matrix(&self, values: &[f32], shape: MatrixShape, to: &mut Matrix) -> Result<(), ComputeError> {
-        *to = Matrix::new(values, shape);
+    fn load_matrix(
+        &self,
+        values: &[f32],
+        rows: Range<usize>,
+        shape: MatrixShape,
+        to: &mut Matrix,
+    ) -> Result<(), ComputeError> {
+        if rows.start == 0 {
+            *to = Matrix::default();
+        }
+        to.append(values, shape);
         Ok(())
     }
 

@@ -101,9 +101,15 @@ impl Backend for Cpu {
         }
     }
 
-    fn load_matrix(&self, values: &[f32], shape: MatrixShape, to: &mut Packed) -> Result<(), ComputeError> {
-        let matrix = View::new(values, shape.outputs, shape.inputs);
-        to.fill(matrix.t(), shape.precision, self.threads());
+    fn load_matrix(
+        &self,
+        values: &[f32],
+        rows: Range<usize>,
+        shape: MatrixShape,
+        to: &mut Packed,
+    ) -> Result<(), ComputeError> {
+        let part = View::new(values, rows.len(), shape.inputs);
+        to.fill_columns(part.t(), rows.start, shape.outputs, shape.precision, self.threads());
         Ok(())
     }
 

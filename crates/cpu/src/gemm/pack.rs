@@ -81,12 +81,20 @@ impl Packed {
 
     /// Packs another matrix into the same memory.
     pub fn fill(&mut self, b: View, precision: Precision, threads: Threads) {
-        (self.precision, self.k, self.n) = (precision, b.rows, b.cols);
+        self.fill_columns(b, 0, b.cols, precision, threads);
+    }
+
+    /// Packs `b`, the columns from `first` on, a multiple of [`PANEL`], of a matrix of `n` columns. Columns before them
+    /// stay where `first` is not 0.
+    pub fn fill_columns(&mut self, b: View, first: usize, n: usize, precision: Precision, threads: Threads) {
+        debug_assert!(first.is_multiple_of(PANEL) && first + b.cols <= n);
+        (self.precision, self.k, self.n) = (precision, b.rows, n);
         let steps = precision.steps(b.rows);
-        let panels = reserve(&mut self.panels, b.cols.div_ceil(PANEL) * steps * PANEL);
+        let panels = reserve(&mut self.panels, n.div_ceil(PANEL) * steps * PANEL);
         if steps == 0 {
             return;
         }
+        let panels = &mut panels[first / PANEL * steps * PANEL..][..b.cols.div_ceil(PANEL) * steps * PANEL];
         let pack = |panel: usize, out: &mut [u32]| {
             let columns = panel * PANEL..b.cols.min((panel + 1) * PANEL);
             pack_panel(b, columns, precision == Precision::Bf16, out);

@@ -1,4 +1,6 @@
-//! The teacher's reply, parsed strictly: anything that is not exactly the demanded format is no feedback.
+//! The teacher's reply, parsed strictly: anything that is not the demanded format is no feedback. Tolerated are white
+//! space between the tags and around each section's text, the case of the opinion, and, where the prompt set asks for
+//! it, a leading section in which the work is checked.
 
 use std::fmt;
 
@@ -45,6 +47,8 @@ pub enum Rejection {
     Truncated,
     /// The reply is not in the demanded format.
     BadFormat(FormatFault),
+    /// The grader finds no answer in the phrase, so that the attempt's own answer would be graded a second time.
+    NoAnswer,
     /// The guidance is longer than guidance.max_feedback_tokens.
     FeedbackTooLong,
     /// The guided trajectory would be longer than rollout.max_response_tokens.
@@ -85,16 +89,17 @@ impl fmt::Display for Rejection {
             Self::BadFormat(FormatFault::UnknownOpinion) => "bad_format_unknown_opinion",
             Self::BadFormat(FormatFault::Empty) => "bad_format_empty",
             Self::BadFormat(FormatFault::SpecialToken) => "bad_format_special_token",
+            Self::NoAnswer => "no_answer",
             Self::FeedbackTooLong => "feedback_too_long",
             Self::ResponseTooLong => "response_too_long",
         })
     }
 }
 
-/// Parses `<opinion>correct|incorrect</opinion> <reason>..</reason> <phrase>..</phrase>`, white space allowed
-/// between tags and around reason and phrase (it is trimmed off them), nothing else.
-pub fn parse(reply: &str) -> Result<Feedback, Rejection> {
-    sections(reply).map_err(Rejection::BadFormat)
+/// Parses `<opinion>correct|incorrect</opinion> <reason>..</reason> <phrase>..</phrase>`, where `checks_first` after
+/// an optional `<check>..</check>`, which is passed over. White space is allowed between tags and trimmed off within.
+pub fn parse(reply: &str, checks_first: bool) -> Result<Feedback, Rejection> {
+    sections(reply, checks_first).map_err(Rejection::BadFormat)
 }
 
 /// The reply that [`parse`] reads back: what the few-shot examples show.
@@ -104,11 +109,13 @@ pub fn format(feedback: &Feedback) -> String {
     format!("<opinion>{opinion}</opinion>\n<reason>{reason}</reason>\n<phrase>{phrase}</phrase>")
 }
 
-const TAGS: [&str; 3] = ["opinion", "reason", "phrase"];
+const TAGS: [&str; 4] = ["check", "opinion", "reason", "phrase"];
 
-fn sections(reply: &str) -> Result<Feedback, FormatFault> {
-    let (opinion, rest) = section(reply, "opinion")?;
-    let opinion = match opinion {
+fn sections(reply: &str, checks_first: bool) -> Result<Feedback, FormatFault> {
+    let checked = checks_first && reply.trim_start().starts_with("<check>");
+    let rest = if checked { section(reply, "check")?.1 } else { reply };
+    let (opinion, rest) = section(rest, "opinion")?;
+    let opinion = match opinion.trim().to_ascii_lowercase().as_str() {
         "correct" => Opinion::Correct,
         "incorrect" => Opinion::Incorrect,
         _ => return Err(FormatFault::UnknownOpinion),
@@ -149,7 +156,7 @@ mod tests {
         "<opinion>incorrect</opinion><reason>Hm, 2+2 is 4.</reason><phrase>So \\boxed{4}.</phrase>";
 
     fn fault(reply: &str) -> FormatFault {
-        match parse(reply) {
+        match parse(reply, false) {
             Err(Rejection::BadFormat(fault)) => fault,
             other => panic!("{reply:?} gave {other:?}"),
         }
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn reads_the_demanded_format() {
-        let feedback = parse(GOOD).unwrap();
+        let feedback = parse(GOOD, false).unwrap();
         assert_eq!(feedback.opinion, Opinion::Incorrect);
         assert_eq!(feedback.reason, "Hm, 2+2 is 4.");
         assert_eq!(feedback.phrase, "So \\boxed{4}.");
@@ -166,8 +173,34 @@ mod tests {
     #[test]
     fn white_space_is_allowed_between_tags_and_trimmed_within() {
         let spaced = "\n <opinion>correct</opinion>\n\n<reason>\n Yes.\n\nTwo lines. </reason> \t<phrase> 4 </phrase>\n";
-        let feedback = parse(spaced).unwrap();
+        let feedback = parse(spaced, false).unwrap();
         assert_eq!((&*feedback.reason, &*feedback.phrase), ("Yes.\n\nTwo lines.", "4"));
+    }
+
+    #[test]
+    fn the_opinions_case_and_white_space_are_tolerated() {
+        for (opinion, expected) in [
+            ("Correct", Opinion::Correct),
+            (" correct ", Opinion::Correct),
+            ("INCORRECT\n", Opinion::Incorrect),
+        ] {
+            let reply = format!("<opinion>{opinion}</opinion><reason>r</reason><phrase>p</phrase>");
+            assert_eq!(parse(&reply, false).map(|feedback| feedback.opinion), Ok(expected), "{opinion:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_comes_first_where_asked_for() {
+        let checked = format!("<check>2+2=4, not 5.</check>\n{GOOD}");
+        assert_eq!(parse(&checked, true), parse(GOOD, false), "it is not part of the feedback");
+        assert_eq!(parse(GOOD, true), parse(GOOD, false), "it may be left out");
+        assert_eq!(fault(&checked), FormatFault::TextOutsideTags, "nobody asked for it");
+        let unclosed = parse(&format!("<check>2+2=4{GOOD}"), true);
+        assert_eq!(unclosed, Err(Rejection::BadFormat(FormatFault::MissingTag)));
+        let twice = parse(&format!("<check>a</check>{checked}"), true);
+        assert_eq!(twice, Err(Rejection::BadFormat(FormatFault::TextOutsideTags)));
+        let late = GOOD.replace("Hm,", "<check>");
+        assert_eq!(parse(&late, true), Err(Rejection::BadFormat(FormatFault::StrayTag)));
     }
 
     #[test]
@@ -191,8 +224,8 @@ mod tests {
             ("<opinion>correct</opinion><reason>a<reason>b</reason><phrase>p</phrase>", StrayTag),
             ("<opinion>correct</opinion><reason>r<phrase>p</phrase></reason><phrase>p</phrase>", StrayTag),
             ("<opinion>correct</opinion><reason>r</opinion></reason><phrase>p</phrase>", StrayTag),
-            ("<opinion>Correct</opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
-            ("<opinion> correct </opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
+            ("<opinion>I think it is correct</opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
+            ("<opinion>correct.</opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
             ("<opinion>correct|incorrect</opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
             ("<opinion></opinion><reason>r</reason><phrase>p</phrase>", UnknownOpinion),
             ("<opinion>correct</opinion><reason> \n</reason><phrase>p</phrase>", Empty),
@@ -211,16 +244,16 @@ mod tests {
                 reason: reason.trim().into(),
                 phrase: phrase.trim().into(),
             };
-            prop_assert_eq!(parse(&format(&feedback)).unwrap(), feedback);
+            prop_assert_eq!(parse(&format(&feedback), false).unwrap(), feedback);
         }
 
         #[test]
         fn no_reply_panics_and_any_addition_outside_is_refused(extra in "\\PC{1,20}", at in 0usize..4) {
-            let _ = parse(&extra);
+            let _ = parse(&extra, false);
             let boundaries = [0, GOOD.find("<reason>").unwrap(), GOOD.find("<phrase>").unwrap(), GOOD.len()];
             let mut reply = GOOD.to_string();
             reply.insert_str(boundaries[at], &extra);
-            prop_assert_eq!(parse(&reply).is_ok(), extra.trim().is_empty());
+            prop_assert_eq!(parse(&reply, false).is_ok(), extra.trim().is_empty());
         }
     }
 }

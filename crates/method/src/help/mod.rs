@@ -9,23 +9,29 @@ pub mod teacher;
 
 pub mod prompts;
 
+pub mod examples;
+
 pub mod feedback;
 
 pub mod splice;
 
+pub mod guide;
+
 pub mod old;
+
+pub mod behaviour;
+
+pub mod limits;
 
 use thinktune_policy::{Teacher, TeacherReply, TeacherRequest, Tokenizer};
 
 use crate::error::MethodError;
 use crate::progress::Progress;
-use crate::rollout::{Attempt, Group, Guided, Help};
+use crate::rollout::{Attempt, Group, Guided};
 use crate::settings::RlSettings;
 use choose::choose;
-use feedback::{Rejection, parse};
 use gamma::gamma;
-use splice::{Limits, splice};
-use teacher::reply_key;
+use guide::{Guide, request};
 
 /// Counts of the teacher's round.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -50,13 +56,14 @@ pub fn help(
     progress: &mut dyn Progress,
 ) -> Result<(Vec<Group<Guided>>, HelpReport), MethodError> {
     let gamma = gamma(&settings.guidance, settings.run.steps, step);
-    let stop = tokenizer.stop();
-    let eligible: Vec<Vec<usize>> = groups.iter().map(|group| eligible(group, stop)).collect();
+    let eligible: Vec<Vec<usize>> = groups.iter().map(|group| eligible(group, tokenizer)).collect();
     let chosen: Vec<Vec<usize>> = groups
         .iter()
         .zip(&eligible)
         .map(|(group, rows)| choose(rows, gamma, settings.seed, step, group.asked.question.index))
         .collect();
+    let checks_first = teacher.as_ref().is_some_and(|teacher| teacher.checks_first());
+    let guide = Guide { tokenizer, limits: settings.into(), checks_first };
     let replies = ask(teacher, &groups, &chosen, progress)?;
     let count = |rows: &[Vec<usize>]| rows.iter().map(Vec::len).sum();
     let report = HelpReport {
@@ -70,16 +77,19 @@ pub fn help(
     let guide_group = |(group, chosen): (Group<Attempt>, Vec<usize>)| {
         let guide_row = |(row, attempt)| {
             let reply = if chosen.contains(&row) { replies.next() } else { None };
-            guide(attempt, reply, tokenizer, settings)
+            guide.apply(&group.asked.question, attempt, reply)
         };
-        Group { asked: group.asked, rows: group.rows.into_iter().enumerate().map(guide_row).collect() }
+        Group {
+            rows: group.rows.into_iter().enumerate().map(guide_row).collect(),
+            asked: group.asked.clone(),
+        }
     };
     Ok((groups.into_iter().zip(chosen).map(guide_group).collect(), report))
 }
 
 /// Rows that ended by themselves.
-fn eligible(group: &Group<Attempt>, stop: &[u32]) -> Vec<usize> {
-    (0..group.rows.len()).filter(|&row| group.rows[row].ended(stop)).collect()
+fn eligible(group: &Group<Attempt>, tokenizer: &dyn Tokenizer) -> Vec<usize> {
+    (0..group.rows.len()).filter(|&row| group.rows[row].ended(tokenizer)).collect()
 }
 
 /// The teacher's replies on the chosen rows, group by group in row order.
@@ -89,16 +99,10 @@ fn ask(
     chosen: &[Vec<usize>],
     progress: &mut dyn Progress,
 ) -> Result<Vec<TeacherReply>, MethodError> {
-    let request = |group: &Group<Attempt>, row: usize| TeacherRequest {
-        question: group.asked.question.text.clone(),
-        response: group.rows[row].text.clone(),
-        key: reply_key(group.rows[row].key),
+    let of_group = |(group, rows): (&Group<Attempt>, &Vec<usize>)| -> Vec<TeacherRequest> {
+        rows.iter().map(|&row| request(&group.asked.question, &group.rows[row])).collect()
     };
-    let requests: Vec<TeacherRequest> = groups
-        .iter()
-        .zip(chosen)
-        .flat_map(|(group, rows)| rows.iter().map(move |&row| request(group, row)))
-        .collect();
+    let requests: Vec<TeacherRequest> = groups.iter().zip(chosen).flat_map(of_group).collect();
     match teacher {
         Some(teacher) if !requests.is_empty() => {
             Ok(teacher.replies(&requests, &mut |so_far| progress.sampling(so_far))?)
@@ -108,41 +112,12 @@ fn ask(
     }
 }
 
-/// One attempt after its reply, if it got one.
-fn guide(
-    attempt: Attempt,
-    reply: Option<TeacherReply>,
-    tokenizer: &dyn Tokenizer,
-    settings: &RlSettings,
-) -> Guided {
-    let (reply, outcome) = match reply {
-        None => return Guided::plain(attempt, Help::NotChosen),
-        Some(TeacherReply::PromptTooLong) => (String::new(), Err(Rejection::PromptTooLong)),
-        Some(TeacherReply::Missing(why)) => (String::new(), Err(Rejection::NoReply(why))),
-        Some(TeacherReply::Truncated { text, .. }) => (text, Err(Rejection::Truncated)),
-        Some(TeacherReply::Ended { text, .. }) => {
-            let limits = Limits {
-                feedback_tokens: settings.guidance.max_feedback_tokens,
-                response_tokens: settings.rollout.max_response_tokens,
-            };
-            let outcome = parse(&text).and_then(|feedback| {
-                splice(&attempt, &feedback, tokenizer, limits).map(|tokens| (feedback, tokens))
-            });
-            (text, outcome)
-        }
-    };
-    match outcome {
-        Ok((feedback, tokens)) => Guided { attempt, tokens, help: Help::Given { reply, feedback } },
-        Err(reason) => Guided::plain(attempt, Help::Rejected { reply, reason }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::help::feedback::FormatFault;
+    use crate::help::feedback::{FormatFault, Rejection};
     use crate::progress::Silent;
-    use crate::rollout::Asked;
+    use crate::rollout::{Asked, Help};
     use crate::testing::{self, Bigram, Chars, ScriptedTeacher};
     use std::sync::Arc;
 
@@ -184,11 +159,12 @@ mod tests {
 
     #[test]
     fn only_attempts_that_ended_by_themselves_are_eligible() {
-        let texts = ["\\boxed{2}<end>", "\\boxed{2}", "a<end>b<end>", "", "<end>"];
+        let texts =
+            ["\\boxed{2}<end>", "\\boxed{2}", "a<end>b<end>", "", "<end>", "\\boxed{2}<eot>", "<eot><end>"];
         let (groups, report) = help_with(vec![group(1, &texts)], &all_guided());
         assert_eq!((report.eligible, report.chosen, report.gamma), (2, 2, 1.0));
         let asked: Vec<bool> = groups[0].rows.iter().map(|row| row.help != Help::NotChosen).collect();
-        assert_eq!(asked, [true, false, false, false, true]);
+        assert_eq!(asked, [true, false, false, false, true, false, false]);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use thinktune_policy::Message;
+use serde::Deserialize;
+use thinktune_runlog::sha256_hex;
 pub use thinktune_tasks::Behaviour;
 
 use crate::error::MethodError;
@@ -23,21 +23,51 @@ const QUESTION: &str = "{question}";
 const RESPONSE: &str = "{response}";
 
 /// Form of a request to the teacher.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptSet {
+    /// The name or the file it was loaded by.
+    #[serde(skip)]
+    pub name: String,
+    /// SHA-256 of its text.
+    #[serde(skip)]
+    pub sha256: String,
     /// Sets the role; empty = no system message.
     #[serde(default)]
     pub system: String,
     /// The user's message about one attempt: a text with `{question}` and `{response}`.
     pub request: String,
-    /// Examples shown before it.
+    /// True where a reply begins with a `<check>` section, in which the work is done again before the opinion is stated.
+    /// It is logged and never spliced in. Each example has one then.
+    #[serde(default)]
+    pub check: bool,
+    /// The beginning of the reply, from which the teacher continues, such as `<opinion>`; empty: it begins by itself.
+    #[serde(default)]
+    pub prefill: String,
+    /// Examples shown for one request; none: all.
+    #[serde(default)]
+    pub shown: Option<usize>,
+    /// The order of the examples.
+    #[serde(default)]
+    pub order: Order,
+    /// Examples shown before the request.
     #[serde(default, rename = "exchange")]
     pub exchanges: Vec<Exchange>,
 }
 
+/// The order of the examples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// That of the file, from its first.
+    #[default]
+    Fixed,
+    /// Drawn anew for each request, with the examples themselves.
+    Random,
+}
+
 /// An example: an attempt and the feedback on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// The behaviour that the feedback exemplifies.
@@ -46,6 +76,9 @@ pub struct Exchange {
     pub question: String,
     /// A student's response to it.
     pub response: String,
+    /// The work done again, where the set asks for that.
+    #[serde(default)]
+    pub check: String,
     /// `correct` or `incorrect`.
     pub opinion: String,
     /// First-person reflection on the response.
@@ -81,40 +114,50 @@ impl PromptSet {
         BUILT_IN.iter().map(|(name, _)| *name).collect()
     }
 
-    fn parse(name: &str, text: &str) -> Result<Self, MethodError> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, MethodError> {
         let bad = |message: String| MethodError::BadPrompts { name: name.into(), message };
         let set: Self = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
-        for place in [QUESTION, RESPONSE] {
-            if set.request.matches(place).count() != 1 {
-                return Err(bad(format!("`request` must hold {place} once")));
-            }
-        }
-        for (index, exchange) in set.exchanges.iter().enumerate() {
-            let number = index + 1;
-            let feedback =
-                exchange.feedback().map_err(|message| bad(format!("exchange {number}: {message}")))?;
-            feedback::parse(&feedback::format(&feedback)).map_err(|rejection| {
-                bad(format!("exchange {number}: its feedback would be rejected: {rejection}"))
-            })?;
-        }
-        Ok(set)
+        set.check().map_err(bad)?;
+        Ok(Self { name: name.into(), sha256: sha256_hex(text.as_bytes()), ..set })
     }
 
-    /// The conversation that asks about one response.
-    pub fn messages(&self, question: &str, response: &str) -> Vec<Message> {
-        let system = (!self.system.is_empty()).then(|| Message::system(self.system.as_str()));
-        let shown = self.exchanges.iter().flat_map(|exchange| {
-            [
-                Message::user(self.fill(&exchange.question, &exchange.response)),
-                Message::assistant(exchange.reply()),
-            ]
-        });
-        let asked = Message::user(self.fill(question, response));
-        system.into_iter().chain(shown).chain([asked]).collect()
+    /// Refuses what could not be asked, or examples whose replies would themselves be rejected.
+    fn check(&self) -> Result<(), String> {
+        for place in [QUESTION, RESPONSE] {
+            if self.request.matches(place).count() != 1 {
+                return Err(format!("`request` must hold {place} once"));
+            }
+        }
+        let first = if self.check { "<check>" } else { "<opinion>" };
+        if !self.prefill.is_empty() && !self.prefill.starts_with(first) {
+            let found = &self.prefill;
+            return Err(format!("`prefill` is {found:?}; a reply of this set begins with {first}"));
+        }
+        let known = self.exchanges.len();
+        if let Some(shown) = self.shown.filter(|shown| !(1..=known).contains(shown)) {
+            return Err(format!("`shown` is {shown}; expected 1 to {known}, the number of exchanges"));
+        }
+        for (index, exchange) in self.exchanges.iter().enumerate() {
+            let number = index + 1;
+            self.check_exchange(exchange).map_err(|message| format!("exchange {number}: {message}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_exchange(&self, exchange: &Exchange) -> Result<(), String> {
+        exchange.feedback()?;
+        if self.check == exchange.check.trim().is_empty() {
+            let expected =
+                if self.check { "a text, as `check = true`" } else { "none, without `check = true`" };
+            return Err(format!("`check` is {:?}; expected {expected}", exchange.check));
+        }
+        feedback::parse(&exchange.reply(), self.check)
+            .map(drop)
+            .map_err(|rejection| format!("its feedback would be rejected: {rejection}"))
     }
 
     /// The request with its places filled; what is filled in is not searched for places.
-    fn fill(&self, question: &str, response: &str) -> String {
+    pub fn fill(&self, question: &str, response: &str) -> String {
         let fill_question = |text: &str| text.replace(QUESTION, question);
         match self.request.split_once(RESPONSE) {
             Some((before, after)) => {
@@ -128,7 +171,11 @@ impl PromptSet {
 impl Exchange {
     /// The example as the teacher would have written it.
     pub fn reply(&self) -> String {
-        self.feedback().map(|feedback| feedback::format(&feedback)).unwrap_or_default()
+        let formatted = self.feedback().map(|feedback| feedback::format(&feedback)).unwrap_or_default();
+        match self.check.trim() {
+            "" => formatted,
+            check => format!("<check>{check}</check>\n{formatted}"),
+        }
     }
 
     fn feedback(&self) -> Result<Feedback, String> {
@@ -144,24 +191,36 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thinktune_policy::Role;
     use thinktune_tasks::{Verdict, grade_boxed, reflects};
 
     const MINIMAL: &str = "request = 'Q: {question} A: {response}'";
 
+    /// The built-in sets, and those kept for comparison.
+    fn all_sets() -> Vec<PromptSet> {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/guidance");
+        let kept = fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path());
+        let mut kept: Vec<_> =
+            kept.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+        kept.sort();
+        assert!(kept.len() >= 3, "{kept:?}");
+        let names = PromptSet::names().into_iter().map(String::from);
+        let files = kept.into_iter().map(|path| path.display().to_string());
+        names.chain(files).map(|name| PromptSet::load(&name).unwrap()).collect()
+    }
+
     #[test]
-    fn few_shot_sets_show_each_behaviour_once_and_both_opinions() {
-        for name in PromptSet::names() {
-            let set = PromptSet::load(name).unwrap();
-            let behaviours: Vec<Behaviour> =
+    fn few_shot_sets_show_every_behaviour_and_both_opinions() {
+        for set in all_sets() {
+            let name = &set.name;
+            let mut behaviours: Vec<Behaviour> =
                 set.exchanges.iter().map(|exchange| exchange.behaviour).collect();
-            let mut sorted = behaviours.clone();
-            sorted.sort();
-            sorted.dedup();
-            assert_eq!((behaviours.len(), sorted.len()), (4, 4), "{name}");
-            for opinion in ["correct", "incorrect"] {
-                assert!(set.exchanges.iter().any(|exchange| exchange.opinion == opinion), "{name} {opinion}");
-            }
+            behaviours.sort();
+            behaviours.dedup();
+            assert_eq!((behaviours.len(), set.exchanges.len() % 4), (4, 0), "{name}");
+            let right = set.exchanges.iter().filter(|exchange| exchange.opinion == "correct").count();
+            let balanced = 2 * right == set.exchanges.len();
+            assert!(balanced || name.starts_with("word-problems"), "{name}: {right} right");
+            assert!(right > 0, "{name}");
         }
     }
 
@@ -169,14 +228,16 @@ mod tests {
     /// show it (a right attempt and its guidance end in the same answer, a wrong one and its guidance do not).
     #[test]
     fn examples_are_consistent() {
-        for name in PromptSet::names() {
-            for exchange in PromptSet::load(name).unwrap().exchanges {
+        for set in all_sets() {
+            for exchange in &set.exchanges {
+                let name = &set.name;
                 let spliced = format!("{}\n\n{}\n\n{}", exchange.response, exchange.reason, exchange.phrase);
                 let gold = grade_boxed(&exchange.phrase, "0").extracted.expect("guidance ends in an answer");
                 let agrees = grade_boxed(&exchange.response, &gold).verdict == Verdict::Correct;
                 assert_eq!(agrees, exchange.opinion == "correct", "{name}: {}", exchange.question);
                 assert_eq!(grade_boxed(&spliced, &gold).verdict, Verdict::Correct);
-                assert!(reflects(&spliced));
+                assert!(reflects(&spliced), "{name}: {spliced}");
+                assert!(exchange.check.is_empty() || exchange.check.contains(&gold), "{name}: {gold}");
             }
         }
     }
@@ -196,34 +257,6 @@ mod tests {
     }
 
     #[test]
-    fn the_conversation_is_system_exchanges_request() {
-        let set = PromptSet::load("reasoning").unwrap();
-        let messages = set.messages("What is 1+1?", "It is \\boxed{3}.");
-        let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
-        let mut expected = vec![Role::System];
-        expected.extend([Role::User, Role::Assistant].repeat(4));
-        expected.push(Role::User);
-        assert_eq!(roles, expected);
-        assert!(
-            messages
-                .iter()
-                .filter(|m| m.role == Role::Assistant)
-                .all(|m| feedback::parse(&m.content).is_ok())
-        );
-        assert!(
-            messages[9].content.contains("What is 1+1?") && messages[9].content.contains("It is \\boxed{3}.")
-        );
-    }
-
-    #[test]
-    fn places_in_what_is_filled_in_stay_as_they_are() {
-        let set = PromptSet::parse("test", MINIMAL).unwrap();
-        let messages = set.messages("why {response}?", "because {question}");
-        assert_eq!(messages[0].content, "Q: why {response}? A: because {question}");
-        assert_eq!(messages.len(), 1, "no system message, no exchanges");
-    }
-
-    #[test]
     fn a_bad_set_is_refused_in_one_sentence() {
         let exchange = "[[exchange]]\nbehaviour='self-conflict'\nquestion='q'\nresponse='r'\n";
         let cases = [
@@ -232,6 +265,17 @@ mod tests {
             (format!("{MINIMAL}\n{exchange}opinion='maybe'\nreason='a'\nphrase='b'"), "\"maybe\""),
             (format!("{MINIMAL}\n{exchange}opinion='correct'\nreason=' '\nphrase='b'"), "exchange 1"),
             (format!("{MINIMAL}\n{}", exchange.replace("conflict", "doubt")), "self-doubt"),
+            (format!("{MINIMAL}\nprefill = '<reason>'"), "begins with <opinion>"),
+            (format!("{MINIMAL}\nshown = 2\n{exchange}opinion='correct'\nreason='a'\nphrase='b'"), "1 to 1"),
+            (format!("{MINIMAL}\norder = 'odd'"), "odd"),
+            (
+                format!("{MINIMAL}\ncheck = true\n{exchange}opinion='correct'\nreason='a'\nphrase='b'"),
+                "`check` is \"\"",
+            ),
+            (
+                format!("{MINIMAL}\n{exchange}check='c'\nopinion='correct'\nreason='a'\nphrase='b'"),
+                "without `check = true`",
+            ),
         ];
         for (text, expected) in cases {
             let message = PromptSet::parse("mine", &text).unwrap_err().to_string();

@@ -1,4 +1,8 @@
 //! A guided trajectory: attempt without its end token + blank line + reason + blank line + phrase + end token.
+//!
+//! The splice is canonical: the joined text is encoded anew, so that the tokens around the join are those that a
+//! pretrained model would write. On many vocabularies a full stop and a blank line are one token; then the attempt's
+//! last token gives way to it, and that token is the teacher's.
 
 use thinktune_policy::Tokenizer;
 use thinktune_runlog::event::Author;
@@ -9,14 +13,15 @@ use crate::rollout::{Attempt, Token};
 /// Longest guidance and longest result, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of the guidance: both blank lines, reason and phrase.
+    /// Of the guidance: every token that is the teacher's but the end token.
     pub feedback_tokens: usize,
     /// Of the whole trajectory.
     pub response_tokens: usize,
 }
 
-/// Splices the feedback into an attempt that ended by itself. The attempt's tokens stay exactly as they were
-/// sampled; its end token closes the trajectory and counts as the teacher's, who chose to end there.
+/// Splices the feedback into an attempt that ended by itself. The attempt's tokens before the join stay as they were
+/// sampled, with their log-probs. Its end token closes the trajectory and counts as the teacher's, who chose to end
+/// there.
 ///
 /// # Errors
 /// The guidance, encoded by the student, holds a special token, or something would be too long.
@@ -27,24 +32,71 @@ pub fn splice(
     limits: Limits,
 ) -> Result<Vec<Token>, Rejection> {
     let (end, said) = attempt.tokens.split_last().expect("an eligible attempt has its end token");
-    let guidance = tokenizer.encode(&format!("\n\n{}\n\n{}", feedback.reason, feedback.phrase));
-    if tokenizer.decode(&guidance) != tokenizer.decode_raw(&guidance) {
+    let guidance = format!("\n\n{}\n\n{}", feedback.reason, feedback.phrase);
+    let alone = tokenizer.encode(&guidance);
+    if tokenizer.decode(&alone) != tokenizer.decode_raw(&alone) {
         return Err(Rejection::BadFormat(FormatFault::SpecialToken));
     }
-    if guidance.len() > limits.feedback_tokens {
+    let (kept, teachers) = join(said, &guidance, tokenizer);
+    if teachers.len() > limits.feedback_tokens {
         return Err(Rejection::FeedbackTooLong);
     }
-    if said.len() + guidance.len() + 1 > limits.response_tokens {
+    if kept + teachers.len() + 1 > limits.response_tokens {
         return Err(Rejection::ResponseTooLong);
     }
-    let student = said.iter().zip(&attempt.logprobs).map(|(&id, &logprob)| Token {
+    let student = said[..kept].iter().zip(&attempt.logprobs).map(|(&id, &logprob)| Token {
         id,
         author: Author::Student,
         old_logprob: Some(logprob),
     });
     let teacher =
-        guidance.iter().chain([end]).map(|&id| Token { id, author: Author::Teacher, old_logprob: None });
+        teachers.iter().chain([end]).map(|&id| Token { id, author: Author::Teacher, old_logprob: None });
     Ok(student.chain(teacher).collect())
+}
+
+/// The number of tokens of `said` that stay, and the tokens that follow them, so that together they spell `said` and
+/// `guidance`.
+///
+/// Where `said` is the canonical encoding of its own text, the longest common prefix with the canonical encoding of the
+/// joined text stays, and the result is that encoding. A model may also sample tokens that no encoder writes. Then all
+/// of `said` stays up to the last place at which a token ends in both, and the canonical tokens from there follow.
+fn join(said: &[u32], guidance: &str, tokenizer: &dyn Tokenizer) -> (usize, Vec<u32>) {
+    let text = tokenizer.decode_raw(said);
+    let joined = format!("{text}{guidance}");
+    let canonical = tokenizer.encode(&joined);
+    let common = said.iter().zip(&canonical).take_while(|(a, b)| a == b).count();
+    let (kept, from) = if common == said.len() || tokenizer.encode(&text) == said {
+        (common, common)
+    } else {
+        last_shared_boundary(said, &canonical, &joined, tokenizer).unwrap_or((common, common))
+    };
+    (kept, canonical[from..].to_vec())
+}
+
+/// The largest `kept` for which `said[..kept]` spells the same as some `canonical[..from]`, and together with the rest
+/// of `canonical` the whole of `joined`.
+fn last_shared_boundary(
+    said: &[u32],
+    canonical: &[u32],
+    joined: &str,
+    tokenizer: &dyn Tokenizer,
+) -> Option<(usize, usize)> {
+    let mut from = canonical.len();
+    let mut canonical_text = tokenizer.decode_raw(canonical);
+    for kept in (1..=said.len()).rev() {
+        let said_text = tokenizer.decode_raw(&said[..kept]);
+        while from > 0 && canonical_text.len() > said_text.len() {
+            from -= 1;
+            canonical_text = tokenizer.decode_raw(&canonical[..from]);
+        }
+        if canonical_text == said_text {
+            let spliced = [&said[..kept], &canonical[from..]].concat();
+            if tokenizer.decode_raw(&spliced) == joined {
+                return Some((kept, from));
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

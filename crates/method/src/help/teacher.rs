@@ -7,46 +7,46 @@ use thinktune_policy::{
     TeacherError, TeacherReply, TeacherRequest, TeacherSampling, Tokenizer,
 };
 
-use crate::help::prompts::PromptSet;
+use crate::help::examples::TeacherPrompts;
 use crate::settings::RlSettings;
 
 /// A model in this process.
 pub struct LocalTeacher<'a> {
     model: &'a mut dyn Generate,
     tokenizer: &'a dyn Tokenizer,
-    prompts: PromptSet,
+    prompts: TeacherPrompts,
     sampling: Sampling,
     max_prompt_tokens: usize,
 }
 
 impl<'a> LocalTeacher<'a> {
-    /// A teacher that is shown `prompts` and samples as `settings` say.
+    /// A teacher that is shown `prompts` and samples as `sampling` says.
     pub fn new(
         model: &'a mut dyn Generate,
         tokenizer: &'a dyn Tokenizer,
-        prompts: PromptSet,
-        settings: &RlSettings,
+        prompts: TeacherPrompts,
+        sampling: TeacherSampling,
     ) -> Self {
-        let TeacherSampling { seed, temperature, max_tokens, max_prompt_tokens } = sampling_of(settings);
+        let TeacherSampling { seed, temperature, top_p, max_tokens, max_prompt_tokens } = sampling;
         let plain = Sampling::plain(seed, max_tokens, tokenizer.stop().to_vec());
-        let sampling = Sampling { temperature, ..plain };
+        let sampling = Sampling { temperature, top_p, ..plain };
         Self { model, tokenizer, prompts, sampling, max_prompt_tokens }
     }
 
     fn prompt(&self, request: &TeacherRequest) -> Result<Option<Prompt>, ModelError> {
-        let messages = self.prompts.messages(&request.question, &request.response);
-        let tokens: Arc<[u32]> = self.tokenizer.prompt_ids(&messages)?.into();
+        let mut tokens = self.tokenizer.prompt_ids(&self.prompts.messages(request))?;
+        tokens.extend(self.tokenizer.encode(self.prompts.prefill()));
+        let tokens: Arc<[u32]> = tokens.into();
         let fits = tokens.len() <= self.max_prompt_tokens;
         Ok(fits.then(|| Prompt { tokens, keys: vec![request.key] }))
     }
 
     fn reply(&self, completion: &Completion) -> TeacherReply {
         let tokens = completion.tokens.len();
+        let text = |said| format!("{}{}", self.prompts.prefill(), self.tokenizer.decode_raw(said));
         match (completion.finish, completion.tokens.split_last()) {
-            (Finish::Stop, Some((_end, said))) => {
-                TeacherReply::Ended { text: self.tokenizer.decode_raw(said), tokens }
-            }
-            _ => TeacherReply::Truncated { text: self.tokenizer.decode_raw(&completion.tokens), tokens },
+            (Finish::Stop, Some((_end, said))) => TeacherReply::Ended { text: text(said), tokens },
+            _ => TeacherReply::Truncated { text: text(&completion.tokens), tokens },
         }
     }
 }
@@ -70,6 +70,10 @@ impl Teacher for LocalTeacher<'_> {
         };
         Ok(prompts.iter().map(reply).collect())
     }
+
+    fn checks_first(&self) -> bool {
+        self.prompts.set.check
+    }
 }
 
 /// Sampling of replies, as the settings have it.
@@ -78,6 +82,7 @@ pub fn sampling_of(settings: &RlSettings) -> TeacherSampling {
     TeacherSampling {
         seed: settings.seed,
         temperature: guidance.teacher_temperature,
+        top_p: guidance.teacher_top_p,
         max_tokens: guidance.max_teacher_tokens,
         max_prompt_tokens: guidance.max_teacher_prompt_tokens,
     }
@@ -91,7 +96,13 @@ pub fn reply_key(attempt: SampleKey) -> SampleKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help::prompts::PromptSet;
+    use crate::settings::Ask;
     use crate::testing::{self, Bigram, Chars};
+
+    fn prompts() -> TeacherPrompts {
+        TeacherPrompts { set: PromptSet::load("reasoning").unwrap(), ask: Ask::default(), seed: 0 }
+    }
 
     fn request(response: &str) -> TeacherRequest {
         let key = reply_key(testing::attempt("x").key);
@@ -99,8 +110,8 @@ mod tests {
     }
 
     fn replies(model: &mut Bigram, settings: &RlSettings, requests: &[TeacherRequest]) -> Vec<TeacherReply> {
-        let prompts = PromptSet::load("reasoning").unwrap();
-        LocalTeacher::new(model, &Chars, prompts, settings).replies(requests, &mut |_| ()).unwrap()
+        let mut teacher = LocalTeacher::new(model, &Chars, prompts(), sampling_of(settings));
+        teacher.replies(requests, &mut |_| ()).unwrap()
     }
 
     #[test]
@@ -121,7 +132,7 @@ mod tests {
         let all = replies(&mut model, &settings, &[request("2")]);
         assert_eq!(all, [TeacherReply::Truncated { text: "hm".into(), tokens: 2 }]);
 
-        let messages = PromptSet::load("reasoning").unwrap().messages("1+1=?", "2");
+        let messages = prompts().messages(&request("2"));
         settings.guidance.max_teacher_prompt_tokens = Chars.prompt_ids(&messages).unwrap().len();
         let all = replies(&mut model, &settings, &[request("22"), request("2")]);
         assert_eq!(all[0], TeacherReply::PromptTooLong);

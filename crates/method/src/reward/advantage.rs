@@ -1,11 +1,15 @@
 //! A: how much better a response is than its group.
 
+use crate::settings::RewardScale;
+
 /// Added to the standard deviation.
 const EPSILON: f64 = 1e-6;
 
 /// A_i = (r_i - mean) / (std + 1e-6) over the whole group, std with n - 1.
 /// A group of one has mean 0 and std 1; where all rewards are equal every A is exactly 0.
-pub fn advantages(rewards: &[f64]) -> Vec<f64> {
+///
+/// Without scale, A_i = r_i - mean (Dr. GRPO, arXiv 2503.20783).
+pub fn advantages(rewards: &[f64], scale: RewardScale) -> Vec<f64> {
     let n = rewards.len() as f64;
     let (mean, std) = match rewards {
         [] | [_] => (0.0, 1.0),
@@ -16,13 +20,21 @@ pub fn advantages(rewards: &[f64]) -> Vec<f64> {
             (mean, (squares / (n - 1.0)).sqrt())
         }
     };
-    rewards.iter().map(|reward| (reward - mean) / (std + EPSILON)).collect()
+    let divisor = match scale {
+        RewardScale::Std => std + EPSILON,
+        RewardScale::None => 1.0,
+    };
+    rewards.iter().map(|reward| (reward - mean) / divisor).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn advantages(rewards: &[f64]) -> Vec<f64> {
+        super::advantages(rewards, RewardScale::Std)
+    }
 
     #[test]
     fn worked_by_hand() {
@@ -41,6 +53,14 @@ mod tests {
         assert_eq!(advantages(&[1.0]), [1.0 / (1.0 + 1e-6)]);
         assert_eq!(advantages(&[0.0]), [0.0]);
         assert!(advantages(&[]).is_empty());
+    }
+
+    #[test]
+    fn without_scale_only_the_mean_is_taken_off() {
+        let plain = |rewards: &[f64]| super::advantages(rewards, RewardScale::None);
+        assert_eq!(plain(&[1.0, 0.0, 0.0, 0.0]), [0.75, -0.25, -0.25, -0.25]);
+        assert_eq!(plain(&[0.1; 3]), [0.0; 3]);
+        assert_eq!(plain(&[0.5]), [0.5], "a group of one keeps its reward");
     }
 
     #[test]

@@ -7,9 +7,10 @@ pub mod phrase;
 pub mod advantage;
 
 use thinktune_policy::Tokenizer;
-use thinktune_tasks::{AnswerKind, Verdict, first_attempt, grade_boxed};
+use thinktune_tasks::grading::{compare, grade};
+use thinktune_tasks::{AnswerKind, Grade, Question, Verdict, first_attempt, reflects};
 
-use crate::rollout::{Group, Guided, Scored, ended};
+use crate::rollout::{Group, Guided, Scored};
 use crate::settings::RewardSettings;
 use advantage::advantages;
 use outcome::Outcome;
@@ -22,11 +23,11 @@ pub fn reward(
     settings: &RewardSettings,
 ) -> Vec<Group<Scored>> {
     let score_group = |group: Group<Guided>| {
-        let gold = &group.asked.question.gold;
+        let question = &group.asked.question;
         let mut rows: Vec<Scored> =
-            group.rows.into_iter().map(|row| score(row, gold, tokenizer, settings)).collect();
+            group.rows.into_iter().map(|row| score(row, question, tokenizer, settings)).collect();
         let rewards: Vec<f64> = rows.iter().map(|row| row.reward).collect();
-        for (row, advantage) in rows.iter_mut().zip(advantages(&rewards)) {
+        for (row, advantage) in rows.iter_mut().zip(advantages(&rewards, settings.scale)) {
             row.advantage = advantage;
         }
         Group { asked: group.asked, rows }
@@ -34,19 +35,86 @@ pub fn reward(
     groups.into_iter().map(score_group).collect()
 }
 
-/// A row with its reward; its advantage is still 0.
-fn score(guided: Guided, gold: &str, tokenizer: &dyn Tokenizer, settings: &RewardSettings) -> Scored {
+/// A row with its reward, graded as answers to its kind of question are; its advantage is still 0.
+fn score(
+    guided: Guided,
+    question: &Question,
+    tokenizer: &dyn Tokenizer,
+    settings: &RewardSettings,
+) -> Scored {
+    let Question { kind, gold, .. } = question;
     let ids = guided.ids();
     let text = tokenizer.decode(&ids);
-    let outcome = Outcome::of(AnswerKind::Boxed, &text, ended(&ids, tokenizer.stop()), gold);
+    let outcome = Outcome::of(*kind, &text, tokenizer.ended(&ids), gold);
     let attempt = &guided.attempt;
+    let attempt_outcome = Outcome::of(*kind, &attempt.text, attempt.ended(tokenizer), gold);
+    let reflects = reflects(&attempt.text);
+    let first = grade(*kind, gold, first_attempt(&attempt.text));
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
-        attempt_outcome: Outcome::of(AnswerKind::Boxed, &attempt.text, attempt.ended(tokenizer.stop()), gold),
-        first_attempt_right: grade_boxed(first_attempt(&attempt.text), gold).verdict == Verdict::Correct,
+        first_attempt_right: first.verdict == Verdict::Correct,
+        reflects,
+        changed: reflects && differs(*kind, &first, &attempt_outcome.grade),
+        attempt_outcome,
         guided,
         text,
+    }
+}
+
+/// Returns true where two answers of one response are not the same answer.
+fn differs(kind: AnswerKind, first: &Grade, last: &Grade) -> bool {
+    match (&first.extracted, &last.extracted) {
+        (Some(first), Some(last)) => first != last && compare(kind, first, last).verdict != Verdict::Correct,
+        (first, last) => first.is_some() != last.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::{Asked, Help};
+    use crate::testing::{self, Chars};
+    use std::sync::Arc;
+
+    fn scored(kind: AnswerKind, gold: &str, text: &str) -> Scored {
+        let question = Question { kind, gold: gold.into(), ..testing::sums(1).remove(0) };
+        let asked = Arc::new(Asked { question, prompt: vec![2, 5].into() });
+        let rows = vec![Guided::plain(testing::attempt(text), Help::NotChosen)];
+        let groups = vec![Group { asked, rows }];
+        reward(groups, &Chars, &testing::rl_settings().reward).remove(0).rows.remove(0)
+    }
+
+    /// The same grader as in evaluation: that of the question's kind.
+    #[test]
+    fn rewards_are_graded_by_the_questions_kind() {
+        for (kind, gold, text) in [
+            (AnswerKind::Gsm8k, "72", "She sold 72.<end>"),
+            (AnswerKind::Choice { options: 4 }, "C", "The answer is (C).<end>"),
+            (AnswerKind::YesNo, "yes", "So the answer is yes.<end>"),
+            (AnswerKind::Math, "2", "Thus \\boxed{\\sqrt{4}}.<end>"),
+        ] {
+            let row = scored(kind, gold, text);
+            assert_eq!((row.reward, row.first_attempt_right), (1.0, true), "{text}");
+            assert_eq!(scored(AnswerKind::Boxed, gold, text).reward, 0.0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reflection_changes_mends_or_spoils() {
+        for (text, changed, mended, spoilt) in [
+            ("\\boxed{3}.\n\nNo, \\boxed{4}<end>", true, true, false),
+            ("\\boxed{4}.\n\nNo, \\boxed{3}<end>", true, false, true),
+            ("\\boxed{3}.\n\nNo, \\boxed{5}<end>", true, false, false),
+            ("\\boxed{4}.\n\nYes, \\boxed{4.0}<end>", false, false, false),
+            ("\\boxed{4}.\n\nI like this paragraph.<end>", false, false, false),
+            ("\\boxed{3}, no: \\boxed{4}<end>", false, false, false),
+            ("\\boxed{3}.\n\nNo, \\boxed{4}", true, false, false),
+            ("\\boxed{4}.\n\nYes, it is \\boxed{4", true, false, true),
+        ] {
+            let row = scored(AnswerKind::Boxed, "4", text);
+            assert_eq!((row.changed, row.is_mended(), row.is_spoilt()), (changed, mended, spoilt), "{text}");
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! The outcome: 1 for a response that ended properly with a correct final answer, else 0.
 
+use thinktune_policy::Finish;
 use thinktune_tasks::grading::grade;
-use thinktune_tasks::{AnswerKind, Grade, Verdict};
+use thinktune_tasks::{AnswerKind, Grade, Verdict, WhyWrong};
+
+/// Name of a response that ended otherwise than by the end of the turn.
+const OTHER_END: &str = "other_end";
 
 /// Outcome of a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +27,13 @@ impl Outcome {
         self.ended && self.grade.verdict == Verdict::Correct
     }
 
+    /// Why it is not right, by the rule of evaluation; none where it is. A response that did not end properly and was not
+    /// cut off either ended by another token: `other_end`.
+    pub fn why_wrong(&self, finish: Finish) -> Option<&'static str> {
+        let why = WhyWrong::of(self.ended, &self.grade)?;
+        Some(if why == WhyWrong::NotEnded && finish == Finish::Stop { OTHER_END } else { why.name() })
+    }
+
     /// r, without bonus.
     pub fn reward(&self) -> f64 {
         if self.is_right() { 1.0 } else { 0.0 }
@@ -32,6 +43,19 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_response_says_why() {
+        let why = |text, ended, finish| {
+            let outcome = Outcome::of(AnswerKind::Boxed, text, ended, "4");
+            outcome.why_wrong(finish).unwrap_or_default()
+        };
+        assert_eq!(why("so \\boxed{4}", true, Finish::Stop), "");
+        assert_eq!(why("so \\boxed{4}", false, Finish::Length), "not_ended");
+        assert_eq!(why("so \\boxed{4}", false, Finish::Stop), "other_end");
+        assert_eq!(why("so \\boxed{5}", true, Finish::Stop), "wrong_answer");
+        assert_eq!(why("so 4", true, Finish::Stop), "no_answer");
+    }
 
     #[test]
     fn only_a_right_answer_that_ended_counts() {

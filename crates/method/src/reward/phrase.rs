@@ -18,16 +18,21 @@ pub fn says_once(text: &str, phrase: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     #[test]
     fn exactly_once() {
-        let settings = RewardSettings { phrase: Some("aha now".into()), phrase_bonus: 0.5 };
+        let settings = RewardSettings {
+            phrase: Some("aha now".into()),
+            phrase_bonus: 0.5,
+            ..testing::rl_settings().reward
+        };
         let bonus = |text| phrase_bonus(text, &settings);
         assert_eq!(bonus("well, aha now!"), 0.5);
         assert_eq!(bonus("aha now, aha now"), 0.0);
         assert_eq!(bonus("Aha now"), 0.0);
         assert_eq!(bonus("aha  now"), 0.0);
         assert_eq!(bonus(""), 0.0);
-        assert_eq!(phrase_bonus("aha now", &RewardSettings { phrase: None, phrase_bonus: 0.5 }), 0.0);
+        assert_eq!(phrase_bonus("aha now", &RewardSettings { phrase: None, ..settings }), 0.0);
     }
 }

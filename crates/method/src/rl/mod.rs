@@ -1,5 +1,7 @@
 //! Runs of ThinkTuning, and of GRPO where gamma is 0.
 
+pub mod report;
+
 #[cfg(test)]
 mod tests;
 
@@ -7,15 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thinktune_policy::Policy;
-use thinktune_runlog::event::StepMetrics;
+use thinktune_runlog::event::{RunTotals, StepMetrics};
 
 use crate::act::questions::Questions;
 use crate::error::MethodError;
 use crate::progress::Progress;
 use crate::record::{phase_tokens, rollout_records, step_metrics};
 use crate::run::{Run, Schedule, StepLog};
-use crate::settings::{Checked, RlSettings, SettingError};
+use crate::settings::{Checked, GammaSchedule, GammaShape, RlSettings, SettingError};
 use crate::step::{Models, step};
+use report::{RunReport, listed};
 
 /// A run of ThinkTuning or GRPO.
 pub struct RlRun<'a> {
@@ -37,6 +40,27 @@ impl<'a> RlRun<'a> {
     ) -> Result<Self, MethodError> {
         check_models(&models, settings)?;
         Ok(Self { models, questions, settings, state: RlState::default() })
+    }
+
+    /// Counts over the run so far, the steps before a resume included.
+    pub fn totals(&self) -> &RunTotals {
+        &self.state.totals
+    }
+
+    /// Ends guidance where it was used once and has reached no loss for `max_unguided_steps` steps: from here on gamma
+    /// is 0. What was learnt stays, and the run goes on.
+    fn end_guidance_if_dried_up(&mut self, step: u32, progress: &mut dyn Progress) {
+        let RlState { unguided_steps, rejected, guidance_ended, totals, .. } = &mut self.state;
+        let dry = *unguided_steps >= self.settings.guidance.max_unguided_steps;
+        if !dry || totals.guided == 0 || guidance_ended.is_some() {
+            return;
+        }
+        *guidance_ended = Some(step);
+        progress.notice(&format!(
+            "guidance ends after step {step}: gamma was above 0 for {unguided_steps} steps in a row and no guided token \
+             reached the loss (feedback rejected: {}); gamma is 0 from here on (guidance.max_unguided_steps)",
+            listed(rejected)
+        ));
     }
 }
 
@@ -71,33 +95,50 @@ impl Run for RlRun<'_> {
         progress: &mut dyn Progress,
     ) -> Result<StepLog<StepMetrics>, MethodError> {
         let questions = self.questions.of_step(number);
-        let done = step(&mut self.models, &questions, number, self.settings, progress)?;
-        let metrics = step_metrics(&done, self.questions, self.settings, self.state.updates);
+        let unguided = self.state.guidance_ended.map(|_| without_guidance(self.settings));
+        let settings = unguided.as_ref().unwrap_or(self.settings);
+        let done = step(&mut self.models, &questions, number, settings, progress)?;
+        let metrics = step_metrics(&done, self.questions, settings, self.state.updates);
         self.state.updates = metrics.updates_total;
+        self.state.totals.add(&metrics);
         self.state.count_unguided(&metrics);
+        self.end_guidance_if_dried_up(number, progress);
         let rollouts = Some(rollout_records(&done, self.settings));
         Ok(StepLog { metrics, rollouts, tokens: phase_tokens(&done) })
     }
 
-    /// Guidance that is asked for and never reaches the loss is an error, not a silence.
+    /// Guidance that is asked for and of which nothing is ever used is an error, not a silence.
     fn check(&self, step: u32) -> Result<(), MethodError> {
-        if self.state.unguided_steps == 0
-            || self.state.unguided_steps < self.settings.guidance.max_unguided_steps
-        {
+        let RlState { unguided_steps, guidance_ended, totals, .. } = &self.state;
+        let dry = *unguided_steps > 0 && *unguided_steps >= self.settings.guidance.max_unguided_steps;
+        if !dry || guidance_ended.is_some() {
             return Ok(());
         }
-        let reasons = self.state.rejected.iter();
-        let counts: Vec<String> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
-        let rejected = if counts.is_empty() { "none".into() } else { counts.join(", ") };
-        Err(MethodError::NoGuidance { step, steps: self.state.unguided_steps, rejected })
+        let why = RunReport { totals, settings: self.settings }.why_unguided();
+        Err(MethodError::NoGuidance { step, steps: *unguided_steps, why })
     }
 
     fn summary(metrics: &StepMetrics) -> String {
         let StepMetrics {
-            reward_mean, accuracy, reflection_rate, guided, wrong_to_right, phrase_rate, ..
+            reward_mean,
+            accuracy,
+            reflection_rate,
+            guided,
+            wrong_to_right,
+            phrase_rate,
+            equal_groups,
+            all_right_groups,
+            all_wrong_groups,
+            ..
         } = *metrics;
         let (right, reflects) = (100.0 * accuracy, 100.0 * reflection_rate);
         let mut summary = format!("reward {reward_mean:.3}  accuracy {right:.1} %  reflects {reflects:.1} %");
+        if equal_groups >= 0.5 {
+            let flat = 100.0 * equal_groups;
+            summary.push_str(&format!(
+                "  flat groups {flat:.0} % ({all_right_groups} all right, {all_wrong_groups} all wrong)"
+            ));
+        }
         if guided > 0 {
             summary.push_str(&format!("  guided {guided} ({wrong_to_right} wrong->right)"));
         }
@@ -109,7 +150,7 @@ impl Run for RlRun<'_> {
 }
 
 /// State of a run beside the student, carried from step to step.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RlState {
     /// Optimizer updates made.
     updates: u64,
@@ -118,6 +159,20 @@ pub struct RlState {
     unguided_steps: u32,
     /// Feedback rejected in those steps, by reason.
     rejected: BTreeMap<String, u64>,
+    /// The step after which guidance ended because it had dried up.
+    #[serde(default)]
+    guidance_ended: Option<u32>,
+    /// Counts over the run.
+    #[serde(default)]
+    totals: RunTotals,
+}
+
+/// The settings with gamma 0.
+fn without_guidance(settings: &RlSettings) -> RlSettings {
+    let mut settings = settings.clone();
+    settings.guidance.gamma =
+        GammaSchedule { shape: GammaShape::Constant, start: 0.0, end: 0.0, steps: None };
+    settings
 }
 
 impl RlState {

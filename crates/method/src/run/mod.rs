@@ -12,9 +12,10 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{Generate, ModelError, Policy};
 use thinktune_runlog::event::{HeldOutRecord, HeldOutResult, RolloutRecord};
-use thinktune_runlog::{Phase, PhaseTokens, RunFolder};
+use thinktune_runlog::{FileHash, Phase, PhaseTokens, RunFolder};
 
 use crate::error::{EvaluateError, MethodError};
 use crate::progress::{Control, Progress};
@@ -219,9 +220,16 @@ fn save_checkpoint<R: Run>(
     progress: &mut dyn Progress,
 ) -> Result<(), MethodError> {
     let checkpoint = folder.save_checkpoint(step.into(), run.state(), |dir| {
-        run.student().save_state(dir)?;
-        side_files(step, dir)
+        let known = run.student().save_state(dir)?;
+        side_files(step, dir)?;
+        Ok::<_, ModelError>(known.into_iter().map(file_hash).collect())
     })?;
     progress.checkpoint(&checkpoint);
     Ok(())
+}
+
+/// A file whose checksum the model knows, as the run folder takes it.
+pub fn file_hash(file: WrittenFile) -> FileHash {
+    let WrittenFile { name, bytes, sha256 } = file;
+    FileHash { name, bytes, sha256 }
 }

@@ -102,7 +102,18 @@ impl Check for LossSettings {
         let usable = low.is_finite() && high.is_finite() && low < high;
         let expected = "two finite numbers, the smaller first";
         ensure(usable, "loss.advantage_range", format!("[{low}, {high}]"), expected)?;
-        self.check_ranges()
+        self.check_ranges()?;
+        let most_negative = self.c_at_max_advantage.min(self.c_at_min_advantage);
+        let least = -2.0 * most_negative;
+        ensure(
+            self.low_confidence_below >= least,
+            "loss.low_confidence_below",
+            self.low_confidence_below,
+            format!(
+                "at least {least}, twice the size of the smaller c, {most_negative}: below that the weight p / (p + c) \
+                 passes 2"
+            ),
+        )
     }
 }
 
@@ -167,6 +178,8 @@ mod tests {
             ("loss.advantage_range = [-4, -4]", |s| s.loss.advantage_range[1] = -4.0),
             ("loss.advantage_range = [-inf, 4]", |s| s.loss.advantage_range[0] = f64::NEG_INFINITY),
             ("loss.low_confidence_below = 1", |s| s.loss.low_confidence_below = 1.0),
+            ("loss.low_confidence_below = 0", |s| s.loss.low_confidence_below = 0.0),
+            ("loss.low_confidence_below = 0.01", |s| s.loss.c_at_max_advantage = -0.006),
             ("optimizer.lr = 0", |s| s.optimizer.lr = 0.0),
             ("optimizer.weight_decay = -1", |s| s.optimizer.weight_decay = -1.0),
             ("optimizer.betas = [0.9, 1]", |s| s.optimizer.betas[1] = 1.0),
@@ -195,6 +208,22 @@ mod tests {
             let rollout = RolloutSettings { max_response_tokens: tokens, ..testing::rl_settings().rollout };
             assert_eq!(rollout.check_ranges().is_ok(), plain(tokens).check_ranges().is_ok(), "{tokens}");
         }
+    }
+
+    /// w_aas = p / (p + c) is at most 2 from p = -2 c on; the released code's c of -1e-3 needs 2e-3.
+    #[test]
+    fn tau_is_at_least_twice_minus_c() {
+        let with = |c1: f64, c2: f64, tau: f64| {
+            let mut settings = testing::rl_settings();
+            let loss = &mut settings.loss;
+            (loss.c_at_max_advantage, loss.c_at_min_advantage, loss.low_confidence_below) = (c1, c2, tau);
+            Checked::new(settings)
+        };
+        assert!(with(1e-4, -1e-4, 2e-4).is_ok() && with(-1e-3, -1e-3, 2e-3).is_ok());
+        assert!(with(1e-4, 0.0, 0.0).is_ok(), "without a negative c nothing passes 1");
+        let message = with(-1e-3, -1e-4, 1.9e-3).unwrap_err().to_string();
+        let expected = "loss.low_confidence_below = 0.0019: expected at least 0.002, twice the size of the smaller c, -0.001";
+        assert!(message.starts_with(expected), "{message}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod sections;
 
+mod advantages;
+
 mod check;
 
 use std::ops::Deref;
@@ -13,9 +15,11 @@ use std::ops::Deref;
 use thinktune_policy::{AdamW, Message};
 use thinktune_tasks::Question;
 
+pub use advantages::largest_advantages;
 pub use sections::{
     Aggregation, ExampleSettings, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, LowConfidence,
-    LrSchedule, MiniBatchSettings, OptimizerSettings, RewardSettings, RolloutSettings, RunSettings, Scope,
+    LrSchedule, MiniBatchSettings, OptimizerSettings, RewardScale, RewardSettings, RolloutSettings,
+    RunSettings, Scope,
 };
 pub use thinktune_settings::{
     DefaultValue, Kind, Range, Section, Setting, SettingError, SettingValue, TomlValue, Values, above, any,

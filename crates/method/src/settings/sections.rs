@@ -1,6 +1,8 @@
 //! The settings of the methods, each defined here and nowhere else.
 
-use thinktune_settings::{above, at_least, between, choices, from_below, section, within};
+use thinktune_settings::{above, above_up_to, at_least, between, choices, from_below, section, within};
+
+use super::advantages::largest_advantages;
 
 section! {
     /// Sampling of attempts. Nothing is truncated (no top-k, top-p or min-p), because the method trains on the
@@ -22,7 +24,8 @@ section! {
 section! {
     /// The teacher's help. Method thinktuning only.
     GuidanceSettings = "guidance" {
-        /// Share of each group's eligible attempts that is guided.
+        /// Share of each group's eligible attempts that is guided, at least one of them while gamma is above 0: with
+        /// five attempts every gamma below 0.4 guides exactly one.
         gamma: section(GammaSchedule),
         /// Last step with guidance (k). Default: none, guidance lasts as long as gamma does.
         last_step: optional(u32 => 50_u32),
@@ -38,13 +41,18 @@ section! {
         max_feedback_tokens: value(usize = 512_usize, at_least(1.0)),
         /// The teacher's sampling temperature; 0 is greedy.
         teacher_temperature: value(f32 = 1.0_f32, at_least(0.0)),
-        /// The run fails after so many steps in a row with gamma above 0 and no guided token in the loss.
+        /// The teacher draws from the smallest set of likeliest tokens whose mass reaches this; 1 is off.
+        teacher_top_p: value(f32 = 1.0_f32, above_up_to(0.0, 1.0)),
+        /// After so many steps in a row with gamma above 0 and no guided token in the loss guidance ends: the run fails
+        /// where no feedback was ever used, and goes on without guidance, with a notice, where some was.
         max_unguided_steps: value(u32 = 10_u32, at_least(1.0)),
     }
 }
 
 section! {
-    /// Gamma's way from start to end; gamma is the share of each group's eligible attempts that is guided.
+    /// Gamma's way from start to end; gamma is the share of each group's eligible attempts that is guided, rounded down
+    /// and at least one: with five attempts (rollout.group_size) every gamma below 0.4 chooses exactly one, and gamma is
+    /// a switch. The default guides steps 1 to 8: gamma is 0.0606 at step 8, and at step 9 0.055, below min_gamma.
     /// `guidance.gamma = 0.25` alone means a constant.
     GammaSchedule = "guidance.gamma" {
         /// The way from start to end.
@@ -52,10 +60,10 @@ section! {
         /// Gamma at step 1.
         start: value(f64 = 0.1, within(0.0, 1.0)),
         /// Gamma once `steps` steps have passed. Default: with "constant" the start.
-        end: value(f64 = 0.06, within(0.0, 1.0)),
-        /// Steps from start to end. Default: 17 where nothing of gamma is set, else guidance.last_step, else the whole
-        /// run.
-        steps: optional(u32 => 17_u32, at_least(1.0)),
+        end: value(f64 = 0.01, within(0.0, 1.0)),
+        /// Steps from start to end: gamma reaches its end at step `steps` + 1. Default: 16 where nothing of gamma is
+        /// set, else guidance.last_step, else the whole run.
+        steps: optional(u32 => 16_u32, at_least(1.0)),
     }
 }
 
@@ -74,12 +82,25 @@ choices! {
 }
 
 section! {
-    /// Rewards beyond the outcome.
+    /// Rewards beyond the outcome, and the scale of advantages.
     RewardSettings = "reward" {
+        /// Divisor of a reward's distance from its group's mean: "std" (the group's standard deviation) or "none".
+        /// Default with loss.aggregation = "dr_grpo": none.
+        scale: value(RewardScale = RewardScale::Std),
         /// Phrase that earns a bonus where it appears exactly once.
         phrase: optional(String => "some words"),
         /// The bonus.
         phrase_bonus: value(f64 = 0.5),
+    }
+}
+
+choices! {
+    /// Divisor of a reward's distance from its group's mean.
+    RewardScale {
+        /// The standard deviation of the group's rewards, with n - 1.
+        Std = "std",
+        /// None, as in Dr. GRPO: a group whose rewards differ little counts little.
+        None = "none",
     }
 }
 
@@ -96,9 +117,11 @@ section! {
         c_at_max_advantage: value(f64 = 1e-4, between(-1.0, 1.0).note(": it is added to a probability")),
         /// c at the smallest advantage (the paper's c2).
         c_at_min_advantage: value(f64 = -1e-4, between(-1.0, 1.0).note(": it is added to a probability")),
-        /// Smallest and largest advantage in c's scale (A_min and A_max).
-        advantage_range: value([f64; 2] = [-4.0, 4.0]),
-        /// Guided tokens with A < 0 and a probability below this are not pushed down (the paper's tau).
+        /// Smallest and largest advantage in c's scale (A_min and A_max). Default: -+(n - 1) / sqrt(n), the largest
+        /// standardised value in a group of n = rollout.group_size.
+        advantage_range: value([f64; 2] = largest_advantages(5)),
+        /// Guided tokens with A < 0 and a probability below this are not pushed down (the paper's tau). At least twice
+        /// -c where c is negative: below that w_aas passes 2.
         low_confidence_below: value(f64 = 0.01, from_below(0.0, 1.0)),
         /// Treatment of those tokens: "mask" (nothing) or "clip" (the ordinary clipped ratio).
         low_confidence: value(LowConfidence = LowConfidence::Mask),

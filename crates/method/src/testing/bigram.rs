@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{
     AdamW, Completion, Finish, Generate, GenerateProgress, ModelError, Prompt, Sampling, Score, TokenBatch,
     TokenScores, Tokenizer, Train, UpdateReport, rng,
@@ -173,12 +174,13 @@ impl Train for Bigram {
         Ok(UpdateReport { grad_norm, updates: self.updates })
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         let all = [&self.weights, &self.moments[0], &self.moments[1]].into_iter().flatten();
         let mut bytes: Vec<u8> = all.flat_map(|w| w.to_le_bytes()).collect();
         bytes.extend(self.updates.to_le_bytes());
         let path = dir.join("bigram.bin");
-        fs::write(&path, bytes).map_err(|e| ModelError::io(path, e))
+        fs::write(&path, bytes).map_err(|e| ModelError::io(path, e))?;
+        Ok(Vec::new())
     }
 
     fn load_state(&mut self, dir: &Path) -> Result<(), ModelError> {

@@ -26,7 +26,7 @@ pub fn student() -> Bigram {
 /// Trains on nine sums, with two held-out sets.
 pub fn train_with(
     student: &mut Bigram,
-    teacher: Option<&mut ScriptedTeacher>,
+    teacher: Option<&mut (dyn Teacher + '_)>,
     settings: RlSettings,
     dir: &Path,
     watcher: &mut dyn Watcher,
@@ -51,6 +51,11 @@ pub fn train(student: &mut Bigram, settings: RlSettings, dir: &Path, watcher: &m
 pub trait Watcher {
     /// A step is in the log.
     fn logged(&mut self) {}
+
+    /// The user is told something.
+    fn notice(&mut self, text: &str) {
+        let _ = text;
+    }
 
     /// Whether to stop.
     fn stops(&self) -> bool {
@@ -108,6 +113,10 @@ struct Half<'a, 'w>(&'a RefCell<&'w mut dyn Watcher>);
 impl Progress for Half<'_, '_> {
     fn step(&mut self, _: u32, _: u32, _: &str) {
         self.0.borrow_mut().logged();
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.0.borrow_mut().notice(text);
     }
 }
 

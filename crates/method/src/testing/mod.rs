@@ -27,6 +27,8 @@ pub const END: u32 = 1;
 pub const BOS: u32 = 2;
 /// A special token that is no stop token; written `<odd>` in text.
 pub const ODD: u32 = 6;
+/// Ends a document, not a turn; written `<eot>` in text.
+pub const END_OF_TEXT: u32 = 7;
 /// V of the characters.
 pub const VOCAB: usize = 128;
 
@@ -61,7 +63,7 @@ impl Tokenizer for Chars {
     }
 
     fn encode(&self, text: &str) -> Vec<u32> {
-        let text = text.replace("<end>", "\u{1}").replace("<odd>", "\u{6}");
+        let text = text.replace("<end>", "\u{1}").replace("<odd>", "\u{6}").replace("<eot>", "\u{7}");
         text.chars().map(|c| if c.is_ascii() { c as u32 } else { u32::from(b'?') }).collect()
     }
 
@@ -73,13 +75,18 @@ impl Tokenizer for Chars {
         let raw = |&token: &u32| match token {
             END => "<end>".into(),
             ODD => "<odd>".into(),
+            END_OF_TEXT => "<eot>".into(),
             _ => (token as u8 as char).to_string(),
         };
         tokens.iter().map(raw).collect()
     }
 
     fn stop(&self) -> &[u32] {
-        &[END]
+        &[END, END_OF_TEXT]
+    }
+
+    fn end_of_turn(&self) -> u32 {
+        END
     }
 }
 
@@ -144,9 +151,10 @@ pub fn rl_settings() -> RlSettings {
             max_teacher_tokens: 200,
             max_feedback_tokens: 50,
             teacher_temperature: 1.0,
+            teacher_top_p: 1.0,
             max_unguided_steps: 20,
         },
-        reward: RewardSettings { phrase: None, phrase_bonus: 0.0 },
+        reward: RewardSettings { scale: RewardScale::Std, phrase: None, phrase_bonus: 0.0 },
         loss: loss(),
         optimizer: optimizer(),
         mini_batch_questions: 2,
@@ -189,6 +197,8 @@ fn unscored(guided: Guided) -> Scored {
         attempt_outcome: outcome.clone(),
         outcome,
         first_attempt_right: false,
+        reflects: false,
+        changed: false,
         reward: 0.0,
         advantage: 0.0,
         text,

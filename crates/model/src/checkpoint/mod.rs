@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 use thinktune_compute::{Backend, Precision};
 use thinktune_policy::ModelError;
-use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, shard_names};
+use thinktune_policy::model_files::{CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, WrittenFile, shard_names};
 
 use crate::ModelSpec;
 use crate::decoder::Weights;
@@ -24,8 +24,10 @@ use crate::spec::TensorSpec;
 pub use dtype::Dtype;
 pub use init::init_random;
 pub use params::{Layout, Params};
-use shard::{Shard, zeroed};
+pub(crate) use shard::Shard;
+use shard::zeroed;
 pub use side_files::{copy_config, copy_side_files};
+pub(crate) use write::{Read, Tensor, Values, write};
 
 /// Reads the weights of a model directory: `model.safetensors`, or the shards its index names.
 ///
@@ -41,7 +43,7 @@ pub fn load_params(dir: &Path) -> Result<Params, ModelError> {
     })
 }
 
-/// Reads the weights of a model directory onto a device, tensor by tensor.
+/// Reads the weights of a model directory onto a device, a piece of a tensor at a time.
 ///
 /// # Errors
 /// As [`load_params`].
@@ -51,10 +53,9 @@ pub(crate) fn load_weights<B: Backend>(
     precision: Precision,
 ) -> Result<Weights<B>, ModelError> {
     with_sources(dir, |spec, sources| {
-        let mut sources = sources.into_iter();
-        Weights::load(backend, &spec, precision, |tensor| match sources.next() {
-            Some(source) => source.shard.load(source.info, source.dtype),
-            None => Err(ModelError::bad_file(dir, format!("ends before `{}`", tensor.name))),
+        Weights::load(backend, &spec, precision, |index, first, out| {
+            let Source { shard, info, dtype } = &sources[index];
+            shard.read(info, *dtype, first, out)
         })
     })
 }
@@ -82,10 +83,14 @@ fn with_sources<T>(
 /// # Errors
 /// A file that cannot be written.
 pub fn save_params(dir: &Path, params: &Params, dtype: Dtype) -> Result<(), ModelError> {
-    save_tensors(dir, &params.layout, dtype, &|at| Ok(params.data[at].to_vec()))
+    let read = |at: Range<usize>, out: &mut [f32]| {
+        out.copy_from_slice(&params.data[at]);
+        Ok(())
+    };
+    save_tensors(dir, &params.layout, dtype, &read).map(drop)
 }
 
-/// Writes the tensors of `layout`, whose values `read` gives when their turn comes.
+/// Writes the tensors of `layout`, whose values `read` gives, piece by piece, when their turn comes.
 ///
 /// # Errors
 /// A file that cannot be written, and what `read` reports.
@@ -93,15 +98,14 @@ pub(crate) fn save_tensors(
     dir: &Path,
     layout: &Layout,
     dtype: Dtype,
-    read: &dyn Fn(Range<usize>) -> Result<Vec<f32>, ModelError>,
-) -> Result<(), ModelError> {
-    let tensors = layout.tensors().iter().map(|(tensor, at)| write::Tensor {
+    read: &Read,
+) -> Result<WrittenFile, ModelError> {
+    let tensors = layout.tensors().iter().map(|(tensor, at)| Tensor {
         name: &tensor.name,
         shape: &tensor.shape,
-        at: at.clone(),
-        dtype,
+        values: Values::Numbers { at: at.clone(), dtype, read },
     });
-    write::write(&dir.join(WEIGHTS_FILE), tensors.collect(), read)
+    write((dir, WEIGHTS_FILE), tensors.collect(), Some("pt"))
 }
 
 /// The safetensors files of a directory: the single file, else those of the index, in order of name.
@@ -205,5 +209,5 @@ fn fill(mut data: &mut [f32], sources: &[Source<'_>]) -> Result<(), ModelError> 
         parts.push((part, source));
         data = rest;
     }
-    parts.into_par_iter().try_for_each(|(part, source)| source.shard.read(source.info, source.dtype, part))
+    parts.into_par_iter().try_for_each(|(part, source)| source.shard.read(source.info, source.dtype, 0, part))
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 use thinktune_policy::ModelError;
 use thinktune_policy::model_files::INDEX_FILE;
 
@@ -15,7 +15,7 @@ use crate::Dtype;
 const LONGEST_HEADER: u64 = 100 << 20;
 
 /// A file and what its header says.
-pub(super) struct Shard {
+pub(crate) struct Shard {
     pub(super) path: PathBuf,
     /// Where the tensors' bytes begin.
     data: u64,
@@ -24,7 +24,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Reads the header, and checks that the file holds what it names.
-    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -88,11 +88,18 @@ impl Shard {
         self.metadata.tensors().into_iter()
     }
 
-    /// Reads a tensor, `[len]`.
-    pub(super) fn read(&self, info: &TensorInfo, dtype: Dtype, out: &mut [f32]) -> Result<(), ModelError> {
+    /// Reads a tensor's numbers from the one at `first` on, as many as `out` takes.
+    pub(super) fn read(
+        &self,
+        info: &TensorInfo,
+        dtype: Dtype,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
         let io = |error| ModelError::io(&self.path, error);
         let mut file = File::open(&self.path).map_err(io)?;
-        file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64)).map_err(io)?;
+        let begin = info.data_offsets.0 + first * dtype.bytes();
+        file.seek(SeekFrom::Start(self.data + begin as u64)).map_err(io)?;
         let mut bytes = vec![0; PIECE.min(out.len()) * dtype.bytes()];
         for out in out.chunks_mut(PIECE) {
             let bytes = &mut bytes[..out.len() * dtype.bytes()];
@@ -102,10 +109,48 @@ impl Shard {
         Ok(())
     }
 
+    /// Reads a tensor of `len` f32 numbers by its name.
+    ///
+    /// # Errors
+    /// A file without it; a tensor of another length or type.
+    pub(crate) fn floats(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let info = self.expect(name, StoredDtype::F32, &[len])?;
+        self.load(info, Dtype::F32)
+    }
+
+    /// Reads a tensor of a single whole number by its name.
+    ///
+    /// # Errors
+    /// As [`floats`](Self::floats).
+    pub(crate) fn count(&self, name: &str) -> Result<u64, ModelError> {
+        let info = self.expect(name, StoredDtype::U64, &[1])?;
+        let mut bytes = [0; 8];
+        let io = |error| ModelError::io(&self.path, error);
+        let mut file = File::open(&self.path).map_err(io)?;
+        file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64)).map_err(io)?;
+        file.read_exact(&mut bytes).map_err(io)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn expect(&self, name: &str, dtype: StoredDtype, shape: &[usize]) -> Result<&TensorInfo, ModelError> {
+        let Some(info) = self.metadata.info(name) else {
+            let message = format!("holds no tensor `{name}`: expected the optimizer's state");
+            return Err(ModelError::bad_file(&self.path, message));
+        };
+        if info.dtype != dtype || info.shape != shape {
+            let message = format!(
+                "tensor `{name}` is {:?} of {}, expected {shape:?} of {dtype} for this model",
+                info.shape, info.dtype
+            );
+            return Err(ModelError::bad_file(&self.path, message));
+        }
+        Ok(info)
+    }
+
     /// Reads a tensor into memory of its own.
     pub(super) fn load(&self, info: &TensorInfo, dtype: Dtype) -> Result<Vec<f32>, ModelError> {
         let mut values = zeroed(&self.path, info.shape.iter().product())?;
-        self.read(info, dtype, &mut values)?;
+        self.read(info, dtype, 0, &mut values)?;
         Ok(values)
     }
 }

@@ -75,6 +75,15 @@ pub(crate) enum Context<'a, 's, B: Backend> {
     Cached(&'a mut [&'s mut B::KvSeq]),
 }
 
+/// Fate of the residual stream that a layer adds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Residuals {
+    /// It stays as it was, for the backward pass.
+    Kept,
+    /// Its memory is taken for the sum.
+    Spent,
+}
+
 /// What a forward pass leaves of its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -152,14 +161,18 @@ impl<B: Backend> Decoder<'_, B> {
     ) {
         self.project(layer, plan, acts, space);
         let Activations { q, k, v, attention, lse, .. } = acts;
-        match context {
-            Context::Packed => self.backend.attend(plan, self.heads(), [q, k, v], attention, lse),
+        let residuals = match context {
+            Context::Packed => {
+                self.backend.attend(plan, self.heads(), [q, k, v], attention, lse);
+                Residuals::Kept
+            }
             Context::Cached(seqs) => {
                 self.backend.kv_push(plan, layer, k, v, seqs);
                 self.backend.attend_cached(plan, layer, self.heads(), q, seqs, attention);
+                Residuals::Spent
             }
-        }
-        self.finish(layer, acts, space);
+        };
+        self.finish(layer, acts, space, residuals);
     }
 
     /// The same layer again for the backward pass, from its input alone.
@@ -189,15 +202,25 @@ impl<B: Backend> Decoder<'_, B> {
     }
 
     /// Second half of a layer: from the attention's output to the layer's.
-    fn finish(&self, layer: usize, acts: &mut Activations<B>, space: &mut Workspace<B>) {
+    fn finish(
+        &self,
+        layer: usize,
+        acts: &mut Activations<B>,
+        space: &mut Workspace<B>,
+        residuals: Residuals,
+    ) {
         let (backend, spec) = (self.backend, self.spec());
         let weights = &self.weights.layers[layer];
         let Activations { x, attention, mid, gate, up, .. } = acts;
         let Workspace { operand, next } = space;
         let layout = self.layout(OperandUse::Input);
         let len = backend.len(x);
+        let go_on = |from: &mut B::Buffer, to: &mut B::Buffer| match residuals {
+            Residuals::Kept => backend.copy(from, 0..len, to),
+            Residuals::Spent => std::mem::swap(from, to),
+        };
         // mid = x + attention Wo^T
-        backend.copy(x, 0..len, mid);
+        go_on(x, mid);
         backend.operand(attention, 0..len / spec.width, self.heads().q_width(), layout, operand);
         linear::forward(backend, operand, [(&weights.o, &mut *mid)], true);
         // next = mid + (silu(norm(mid) Wgate^T) * norm(mid) Wup^T) Wdown^T
@@ -205,7 +228,7 @@ impl<B: Backend> Decoder<'_, B> {
         let branches = [(&weights.gate, &mut *gate), (&weights.up, &mut *up)];
         linear::forward(backend, operand, branches, false);
         backend.gate(gate, up, spec.ffn, layout, operand);
-        backend.copy(mid, 0..len, next);
+        go_on(mid, next);
         linear::forward(backend, operand, [(&weights.down, next)], true);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use thinktune_compute::types::MatrixShape;
+use thinktune_compute::types::{LOAD_ROWS, MatrixShape};
 use thinktune_compute::{Backend, ComputeError, Precision};
 use thinktune_policy::ModelError;
 
@@ -16,6 +16,9 @@ use crate::ModelSpec;
 use crate::checkpoint::Layout;
 use crate::error::of_device;
 use crate::spec::TensorSpec;
+
+/// Numbers of a tensor that are in memory at a time while a model is loaded.
+const PIECE: usize = 4 << 20;
 
 /// Everything that a forward pass reads.
 pub(crate) struct Weights<B: Backend> {
@@ -54,7 +57,8 @@ enum Slot<'a, B: Backend> {
 
 /// Where a tensor comes from.
 enum Values<'a, B: Backend> {
-    Host(&'a [f32]),
+    /// Rows of it, in order.
+    Host(&'a [f32], Range<usize>),
     Device(&'a B::Buffer, Range<usize>),
 }
 
@@ -130,7 +134,8 @@ impl<B: Backend> Weights<B> {
         Ok(weights)
     }
 
-    /// The weights of a model whose tensors come one by one, so that never more than one is in f32.
+    /// The weights of a model whose tensors come one by one, a piece at a time: `read` gives the values of tensor `index`
+    /// from the one at `first` on.
     ///
     /// # Errors
     /// What `read` reports, and no memory on the device.
@@ -138,12 +143,21 @@ impl<B: Backend> Weights<B> {
         backend: &B,
         spec: &ModelSpec,
         precision: Precision,
-        mut read: impl FnMut(&TensorSpec) -> Result<Vec<f32>, ModelError>,
+        mut read: impl FnMut(usize, usize, &mut [f32]) -> Result<(), ModelError>,
     ) -> Result<Self, ModelError> {
         let mut weights = Self::empty(spec, precision);
-        for tensor in spec.tensors() {
-            let values = read(&tensor)?;
-            weights.set(backend, &tensor, Values::Host(&values)).map_err(of_device)?;
+        let mut piece = Vec::new();
+        for (index, tensor) in spec.tensors().iter().enumerate() {
+            let width = tensor.len() / tensor.shape[0].max(1);
+            // as many rows as make a piece; a vector is one
+            let rows = (PIECE / width.max(1)).next_multiple_of(LOAD_ROWS);
+            let rows = if tensor.decays() { rows } else { tensor.shape[0] };
+            for first in (0..tensor.shape[0]).step_by(rows.max(1)) {
+                let at = first..(first + rows).min(tensor.shape[0]);
+                piece.resize(at.len() * width, 0.0);
+                read(index, first * width, &mut piece)?;
+                weights.set(backend, tensor, Values::Host(&piece, at)).map_err(of_device)?;
+            }
         }
         Ok(weights)
     }
@@ -175,12 +189,12 @@ impl<B: Backend> Weights<B> {
             (None, _) => Some(Slot::Matrix(&mut self.head.matrix)),
         };
         match (slot, values) {
-            (Some(Slot::Vector(vector)), Values::Host(values)) => {
+            (Some(Slot::Vector(vector)), Values::Host(values, _)) => {
                 *vector = backend.upload(values.to_vec())?
             }
             (Some(Slot::Vector(vector)), Values::Device(params, at)) => backend.copy(params, at, vector),
-            (Some(Slot::Matrix(matrix)), Values::Host(values)) => {
-                backend.load_matrix(values, matrix_shape(tensor, precision), matrix)?;
+            (Some(Slot::Matrix(matrix)), Values::Host(values, rows)) => {
+                backend.load_matrix(values, rows, matrix_shape(tensor, precision), matrix)?;
             }
             (Some(Slot::Matrix(matrix)), Values::Device(params, at)) => {
                 backend.cast_matrix(params, at, matrix_shape(tensor, precision), matrix);

@@ -13,6 +13,7 @@ use super::{Events, Limits, Model, Scheduler, Submission, check_prompt};
 use crate::ModelSpec;
 use crate::engine::Engine;
 use crate::error::of_device;
+use crate::memory::Budget;
 
 /// Prompt tokens run between two tokens of the running rows.
 const PREFILL_TOKENS: usize = 256;
@@ -36,8 +37,8 @@ impl<B: Backend> RunningBatch<B> {
         let apart = backend.decoders(2, bytes).len() > 1;
         let handles = backend.decoders(if apart { MOST_ROWS } else { 1 }, bytes);
         let parts = handles.len();
-        // an eighth of the memory for running rows
-        let tokens = engine.memory.kv_tokens(spec, 8).max(spec.context) / parts;
+        // half of the budget for running rows: prompts that wait for room hold keys and values too
+        let tokens = Budget::tokens(engine.budget.kv / 2, spec).max(spec.context) / parts;
         let limits = Limits { rows: MOST_ROWS / parts, tokens, prefill: PREFILL_TOKENS };
         let schedulers = handles.into_iter().map(|handle| Scheduler::new(handle, limits)).collect();
         Self { engine, next: 0, schedulers }

@@ -12,7 +12,7 @@ use super::row::Owner;
 use super::{Events, Limits, Model, Prefilled, Scheduler, Submission, check_prompt, prefill_beginning};
 use crate::ModelSpec;
 use crate::error::of_device;
-use crate::memory::MachineMemory;
+use crate::memory::Budget;
 
 /// Refuses requests that cannot be run.
 pub(crate) fn check(spec: &ModelSpec, prompts: &[Prompt], sampling: &Sampling) -> Result<(), ModelError> {
@@ -55,7 +55,7 @@ type Done = (Owner, Result<Completion, ModelError>);
 
 /// Completes all prompts.
 pub(crate) fn run<B: Backend>(
-    (backend, model, memory): (&B, &Model<'_, B>, MachineMemory),
+    (backend, model, budget): (&B, &Model<'_, B>, Budget),
     prompts: &[Prompt],
     beginning: Option<&Beginning<B>>,
     sampling: &Sampling,
@@ -65,8 +65,9 @@ pub(crate) fn run<B: Backend>(
         prompts.iter().map(|prompt| vec![None; prompt.keys.len()]).collect();
     let total = slots.iter().map(Vec::len).sum();
     let longest = prompts.iter().map(|prompt| prompt.tokens.len()).max().unwrap_or(0);
-    let most = memory.decode_rows(&model.weights.spec, longest + sampling.max_tokens);
     let handles = backend.decoders(total, model.weights.bytes(backend));
+    let spec = &model.weights.spec;
+    let most = budget.rows(spec, spec.context.min(longest + sampling.max_tokens), handles.len());
     let rows = total.div_ceil(handles.len()).clamp(1, most);
     let limits = Limits { rows, tokens: usize::MAX, prefill: usize::MAX };
 

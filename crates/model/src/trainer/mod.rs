@@ -88,14 +88,12 @@ impl<B: Backend> Trainer<B> {
         Ok(Params { spec: self.spec.clone(), layout: self.layout.clone(), data })
     }
 
-    /// One tensor of the parameters.
+    /// Reads a part of the parameters.
     ///
     /// # Errors
     /// A fault of the device.
-    pub(crate) fn tensor(&self, at: Range<usize>) -> Result<Vec<f32>, ModelError> {
-        let mut values = vec![0.0; at.len()];
-        self.backend.download(&self.params, at, &mut values).map_err(of_device)?;
-        Ok(values)
+    pub(crate) fn read(&self, at: Range<usize>, out: &mut [f32]) -> Result<(), ModelError> {
+        self.backend.download(&self.params, at, out).map_err(of_device)
     }
 
     /// Takes other parameters of the same shape.

@@ -97,6 +97,7 @@ impl Value for u64 {}
 impl Value for String {}
 impl Value for BTreeMap<String, u64> {}
 impl Value for super::PhaseTiming {}
+impl Value for BTreeMap<String, super::BehaviourMetrics> {}
 
 impl Value for f64 {
     /// A number that could not be computed is NaN here and `null` in JSON.

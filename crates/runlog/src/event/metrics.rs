@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::field::{Metrics, metrics};
+use super::BehaviourMetrics;
+use super::field::{Metrics, metrics, not_computed};
 
 metrics! {
     /// One training step of ThinkTuning or GRPO: one line of `metrics.jsonl`.
@@ -28,8 +29,17 @@ metrics! {
         pub guided_accuracy: f64 = Share,
         /// Share of the student's own attempts whose final answer could not be read.
         pub unparseable: f64 = Share,
+        /// The student's own attempts that are not right, by reason: `not_ended` (cut off by the token limit), `other_end` (ended otherwise than by the end of the turn), `no_answer`, `wrong_answer`, `unparseable`.
+        #[serde(default)]
+        pub wrong: BTreeMap<String, u64> = CountByReason,
         /// Share of groups whose rewards are all equal, hence without gradient.
         pub equal_groups: f64 = Share,
+        /// Groups whose responses, guided ones included, are all right.
+        #[serde(default)]
+        pub all_right_groups: u64 = Count,
+        /// Groups whose responses, guided ones included, are all wrong.
+        #[serde(default)]
+        pub all_wrong_groups: u64 = Count,
         /// Share of the student's own attempts that contain the shaping phrase exactly once; null without a phrase.
         pub phrase_rate: f64 = Share,
 
@@ -53,6 +63,12 @@ metrics! {
         pub wrong_to_wrong: u64 = Count,
         /// Guided attempts whose opinion agrees with the grader's verdict on the attempt.
         pub opinions_right: u64 = Count,
+        /// Mean over the guided responses of their reward minus the mean reward of the unguided responses of their group; null without any.
+        #[serde(default = "not_computed")]
+        pub uplift: f64 = Reward,
+        /// The guidance ledger of the step: the feedback of each behaviour that was shown.
+        #[serde(default)]
+        pub behaviours: BTreeMap<String, BehaviourMetrics> = Record,
 
         /// Mean length of the prompts, in tokens.
         pub prompt_tokens_mean: f64 = Tokens,
@@ -66,6 +82,15 @@ metrics! {
         pub truncated: f64 = Share,
         /// Share of the student's own attempts that go on reflecting after a first final answer.
         pub reflection_rate: f64 = Share,
+        /// Of the student's own attempts that reflect, the share whose final answer is another one than the first; null without any.
+        #[serde(default = "not_computed")]
+        pub changed: f64 = Share,
+        /// Of the student's own attempts that reflect, the share whose first answer is wrong and that end right; null without any.
+        #[serde(default = "not_computed")]
+        pub mended: f64 = Share,
+        /// Of the student's own attempts that reflect, the share whose first answer is right and that do not end right; null without any.
+        #[serde(default = "not_computed")]
+        pub spoilt: f64 = Share,
 
         /// Mean over the updates of the loss that was minimised (the negated objective).
         pub loss: f64 = Plain,

@@ -7,17 +7,21 @@
 //! Metrics and timings are defined by one macro from the lines that document them, so that a reader knows name,
 //! unit and meaning of each field: [`Metrics::FIELDS`].
 
+mod behaviours;
 mod field;
 mod held_out;
 mod metrics;
 mod rollout;
 mod timings;
+mod totals;
 
+pub use behaviours::BehaviourMetrics;
 pub use field::{Field, Metrics, Unit};
 pub use held_out::{HeldOutRecord, HeldOutResult};
 pub use metrics::{EvalMetrics, SftMetrics, StepMetrics};
 pub use rollout::{Author, AuthorRun, GuidanceRecord, RolloutRecord, author_runs};
 pub use timings::{PhaseTiming, StepTimings};
+pub use totals::RunTotals;
 
 #[cfg(test)]
 mod tests {

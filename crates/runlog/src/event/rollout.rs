@@ -44,6 +44,9 @@ pub struct GuidanceRecord {
     pub attempt_verdict: String,
     /// The teacher's raw feedback.
     pub feedback: String,
+    /// The behaviour that the feedback shows; null where none was recognised.
+    #[serde(default)]
+    pub behaviour: Option<String>,
     /// The teacher's opinion of the attempt, `correct` or `incorrect`; null where the feedback was not used.
     pub opinion: Option<String>,
     /// Why the feedback was not used; null where it was.
@@ -75,6 +78,13 @@ pub struct RolloutRecord {
     pub guided: bool,
     /// Grader's verdict on the response.
     pub verdict: String,
+    /// Why the response is not right: `not_ended` (cut off), `other_end` (ended by another token than the end of the turn),
+    /// `no_answer`, `wrong_answer` or `unparseable`; null where it is right.
+    #[serde(default)]
+    pub why_wrong: Option<String>,
+    /// The grader's reason, where it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade_reason: Option<String>,
     /// The final answer the grader read; null where none was found.
     pub extracted: Option<String>,
     /// Reward, shaping included.

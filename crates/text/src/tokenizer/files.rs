@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use thinktune_policy::ModelError;
-use thinktune_policy::model_files::{CONFIG_FILE, parse_object};
+use thinktune_policy::model_files::{CONFIG_FILE, parse_object, without_mark};
 use tokenizers::Tokenizer;
 
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -46,7 +46,8 @@ impl TokenizerFiles {
     pub(super) fn template(&self) -> Result<Option<(String, PathBuf)>, ModelError> {
         let own = self.dir.join(TEMPLATE_FILE);
         if let Some(text) = optional_text(&own)? {
-            return Ok(Some((text, own)));
+            // as Python reads it: an editor's byte order mark and carriage returns are no part of a template
+            return Ok(Some((without_mark(&text).replace("\r\n", "\n"), own)));
         }
         let path = self.dir.join(TOKENIZER_CONFIG);
         match self.config.get("chat_template") {

@@ -8,13 +8,14 @@ use thinktune_method::act::questions::Questions;
 use thinktune_method::progress::Silent;
 use thinktune_method::sft::SftPlan;
 use thinktune_model::ModelSpec;
-use thinktune_model::memory::{MachineMemory, MemoryPlan, Workload};
+use thinktune_model::memory::{MemoryPlan, Part, Phase};
 use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
+use crate::help_check::HelpCheck;
 use crate::model_source::ModelSource;
 use crate::plan::{Job, Plan, RlPlan, Teacher};
-use crate::{shapes, work};
+use crate::{memory, shapes, work};
 
 /// Prints the plan, with the whole configuration or only what differs from the defaults.
 pub fn run(plan: &Plan, all: bool, as_json: bool) -> anyhow::Result<()> {
@@ -29,7 +30,7 @@ struct Shown {
     stop: Vec<(u32, String)>,
     data: String,
     step: StepFacts,
-    memory: Option<MemoryPlan>,
+    memory: Option<(MemoryPlan, Option<String>)>,
     /// Whether settings that have their default are shown.
     all: bool,
 }
@@ -65,7 +66,9 @@ impl Shown {
             tokenizer.check_vocab(spec.vocab_size)?;
         }
         let (prompt, data, step) = match &plan.job {
-            Job::Rl(rl) => rl_facts(plan, rl, tokenizer.as_ref())?,
+            Job::Rl(rl) => {
+                rl_facts(plan, rl, tokenizer.as_ref(), model.spec.as_ref().map(|spec| spec.context))?
+            }
             Job::Sft(settings) => sft_facts(plan, settings, tokenizer.as_ref())?,
         };
         let stop = tokenizer.as_ref().map_or_else(Vec::new, |tokenizer| {
@@ -137,13 +140,7 @@ impl Shown {
             "stop": stop,
             "tokens_per_step": self.step.tokens_per_step,
             "updates": self.step.updates,
-            "memory": self.memory.as_ref().map(|memory| json!({
-                "parts": memory.rows.iter().map(|(name, bytes)| json!({ "part": name, "bytes": bytes })).collect::<Vec<_>>(),
-                "total_bytes": memory.total(),
-                "machine_bytes": memory.machine,
-                "micro_batch_tokens": memory.micro_batch_tokens,
-                "recompute": memory.recompute,
-            })),
+            "memory": self.memory.as_ref().map(|(memory, fault)| memory_json(memory, fault.as_deref())),
             "config": self.config(plan).parse::<toml::Table>().unwrap_or_default(),
         })
     }
@@ -171,14 +168,20 @@ fn rl_facts(
     plan: &Plan,
     rl: &RlPlan,
     tokenizer: Option<&ChatTokenizer>,
+    context: Option<usize>,
 ) -> anyhow::Result<(Option<FirstPrompt>, String, StepFacts)> {
     let settings = &rl.settings;
     let questions = work::questions(&plan.data, plan.seed)?;
     let data = format!("{} questions", grouped(questions.len() as u64));
     let prompt = match tokenizer {
         Some(tokenizer) => {
-            let first = Questions::new(questions, settings, tokenizer)?.of_step(1);
-            first.first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))
+            let questions = Questions::new(questions, settings, tokenizer)?;
+            if let Some(help) = &rl.help {
+                let teacher = help.teacher.place().and_then(|place| place.fetch(true).ok());
+                let check = HelpCheck { plan, settings, help, questions: &questions };
+                check.run(tokenizer, context, teacher.as_deref())?;
+            }
+            questions.of_step(1).first().map(|asked| FirstPrompt::new(&asked.prompt, tokenizer))
         }
         None => None,
     };
@@ -238,6 +241,24 @@ fn sft_facts(
     Ok((first, data, StepFacts { lines, updates: updates.into(), tokens_per_step }))
 }
 
+fn memory_json(memory: &MemoryPlan, fault: Option<&str>) -> Value {
+    let parts = |parts: &[Part]| {
+        let part = |part: &Part| json!({ "part": part.name, "bytes": part.bytes });
+        parts.iter().map(part).collect::<Vec<_>>()
+    };
+    let phase = |phase: &Phase| json!({ "phase": phase.name, "parts": parts(&phase.parts), "total_bytes": phase.total });
+    json!({
+        "held": parts(&memory.held),
+        "phases": memory.phases.iter().map(phase).collect::<Vec<_>>(),
+        "peak_bytes": memory.peak(),
+        "usable_bytes": memory.usable(),
+        "micro_batch_tokens": memory.micro_batch_tokens,
+        "recompute": memory.recompute,
+        "rows": memory.rows,
+        "does_not_fit": fault,
+    })
+}
+
 impl FirstPrompt {
     fn new(ids: &[u32], tokenizer: &ChatTokenizer) -> Self {
         let bos = tokenizer.bos().map_or(0, |bos| ids.iter().filter(|&&id| id == bos).count());
@@ -245,43 +266,46 @@ impl FirstPrompt {
     }
 }
 
-fn memory(plan: &Plan, spec: &ModelSpec) -> MemoryPlan {
-    let (work, frozen) = match &plan.job {
-        Job::Rl(rl) => {
-            let (rollout, help) = (&rl.settings.rollout, rl.help.as_ref());
-            let initial = help.is_some_and(|help| matches!(help.teacher, Teacher::Initial))
-                || rl.settings.loss.beta > 0.0;
-            let other = help.is_some_and(|help| matches!(help.teacher, Teacher::Model(_)));
-            let group = rollout.max_prompt_tokens + rollout.group_size * rollout.max_response_tokens;
-            let work = Workload {
-                longest: rollout.max_prompt_tokens + rollout.max_response_tokens,
-                per_update: rl.settings.mini_batch_questions * group,
-                samples: rollout.questions_per_step * rollout.group_size,
-            };
-            (work, usize::from(initial) + usize::from(other))
-        }
-        Job::Sft(settings) => {
-            let longest = settings.examples.max_tokens;
-            (Workload { longest, per_update: settings.examples.batch_size * longest, samples: 0 }, 0)
-        }
+/// The memory plan, and why it does not fit where it does not.
+fn memory(plan: &Plan, spec: &ModelSpec) -> (MemoryPlan, Option<String>) {
+    let other = match &plan.job {
+        Job::Rl(rl) => rl.help.as_ref().and_then(|help| match &help.teacher {
+            Teacher::Model(place) => place.fetch(true).ok(),
+            _ => None,
+        }),
+        Job::Sft(_) => None,
     };
-    let work = Workload { longest: work.longest.min(spec.context), ..work };
-    MemoryPlan::training(spec, plan.precision, work, frozen, MachineMemory::detect())
+    let teacher = other.and_then(|dir| ModelSpec::from_dir(&dir).ok());
+    match memory::settle(plan, spec, teacher.as_ref()) {
+        Ok(memory) => (memory, None),
+        Err(error) => {
+            let message = error.to_string();
+            (*error.plan, Some(message))
+        }
+    }
 }
 
-fn memory_text(memory: &MemoryPlan) -> String {
-    let mut text = String::from("memory\n");
-    for (part, bytes) in &memory.rows {
-        let _ = writeln!(text, "  {part:<50}{:>12}", size(*bytes));
+fn memory_text((memory, fault): &(MemoryPlan, Option<String>)) -> String {
+    let mut text = String::from("memory, held from the first update on\n");
+    let mut row = |name: &str, bytes: u64| {
+        let _ = writeln!(text, "  {name:<58}{:>12}", size(bytes));
+    };
+    for part in &memory.held {
+        row(&part.name, part.bytes);
     }
-    let fits = if memory.total() <= memory.machine { "" } else { ": more than this machine has" };
-    let _ = writeln!(text, "  {:<50}{:>12} of {}{fits}", "total", size(memory.total()), size(memory.machine));
-    let layers = if memory.recompute { "recomputed in" } else { "kept for" };
-    let _ = writeln!(
-        text,
-        "  micro-batches of up to {} tokens, layers {layers} the backward pass",
-        memory.micro_batch_tokens
-    );
+    for phase in &memory.phases {
+        for part in &phase.parts {
+            row(&format!("{}: {}", phase.name, part.name), part.bytes);
+        }
+    }
+    for phase in &memory.phases {
+        row(&format!("all that is held in phase {}", phase.name), phase.total);
+    }
+    row("peak", memory.peak());
+    row("that can be used", memory.usable());
+    if let Some(fault) = fault {
+        let _ = writeln!(text, "  does not fit: {fault}");
+    }
     text
 }
 

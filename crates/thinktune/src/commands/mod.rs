@@ -7,6 +7,7 @@ pub mod dry_run;
 pub mod eval;
 pub mod generate;
 pub mod grade;
+pub mod guidance;
 pub mod logprobs;
 pub mod serve;
 pub mod settings;

@@ -1,10 +1,13 @@
 //! `thinktune train`: a configuration file, checked, then run or only shown.
 
 use serde_json::json;
+use thinktune_method::rl::report::RunReport;
 
 use crate::args::{Common, TrainArgs};
 use crate::commands::{dry_run, print};
 use crate::config::Config;
+use crate::failure::NobodyGuided;
+use crate::plan::{Job, Plan};
 use crate::session::{self, Options, Outcome};
 use crate::{interrupt, plan};
 
@@ -19,15 +22,51 @@ pub fn run(args: &TrainArgs, common: Common) -> anyhow::Result<()> {
     interrupt::install()?;
     let label = plan.method.name();
     let outcome = session::train(&plan, &Options { label, quiet: common.quiet, offline: common.offline })?;
-    report(&outcome, args.json)
+    report(&plan, &outcome, args.json)
 }
 
-fn report(outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
-    let Outcome { run, model, already } = outcome;
+/// Prints where the model is, the guidance ledger, and what came to nothing.
+///
+/// # Errors
+/// Guidance was asked for and none was ever used.
+fn report(plan: &Plan, outcome: &Outcome, as_json: bool) -> anyhow::Result<()> {
+    let Outcome { run, model, already, totals } = outcome;
+    let report = match (&plan.job, totals) {
+        (Job::Rl(rl), Some(totals)) => Some(RunReport { totals, settings: &rl.settings }),
+        _ => None,
+    };
+    let faults = report.map(|report| report.faults()).unwrap_or_default();
     if as_json {
-        return print(&json!({ "run": run, "model": model, "already_finished": already }).to_string());
+        print(
+            &json!({
+                "run": run,
+                "model": model,
+                "already_finished": already,
+                "totals": totals,
+                "faults": faults,
+            })
+            .to_string(),
+        )?;
+    } else {
+        let done = if *already { "was finished before" } else { "done" };
+        let mut lines = vec![
+            done.to_string(),
+            format!("run    {}", run.display()),
+            format!("model  {}", model.display()),
+        ];
+        let ledger = report.map(|report| report.ledger()).unwrap_or_default();
+        if !ledger.is_empty() {
+            lines.push(String::new());
+            lines.extend(ledger);
+        }
+        if !faults.is_empty() {
+            lines.push(String::new());
+            lines.extend(faults);
+        }
+        print(&lines.join("\n"))?;
     }
-    let (run, model) = (run.display(), model.display());
-    let done = if *already { "was finished before" } else { "done" };
-    print(&format!("{done}\nrun    {run}\nmodel  {model}"))
+    match report.and_then(|report| report.unguided()) {
+        Some(why) => Err(NobodyGuided(why).into()),
+        None => Ok(()),
+    }
 }

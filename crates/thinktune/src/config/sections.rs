@@ -5,7 +5,7 @@ use thinktune_method::settings::{
     RewardSettings, RolloutSettings, RunSettings, Section, Setting, at_least, doc_lines,
 };
 use thinktune_remote::RemoteSettings;
-use thinktune_settings::{choices, section};
+use thinktune_settings::{above, choices, section};
 
 /// The date that chat templates are told by default.
 pub const DEFAULT_DATE: &str = "2025-01-01";
@@ -50,6 +50,9 @@ section! {
         /// Device to compute on: "auto" (the fastest that is there), "cpu", or "cuda:N", NVIDIA GPU number N. Student,
         /// teacher and reference alike. The run folder records the device that "auto" stood for.
         device: value(String = "auto"),
+        /// Memory that the run may use, in GiB. Default: that of the machine, or what its cgroup allows. Results do not
+        /// depend on it.
+        memory_gib: optional(f64 => 24.0, above(0.0)),
         /// The date that chat templates print as today's, so that prompts do not change with the clock.
         date: value(String = DEFAULT_DATE),
     }

@@ -21,7 +21,7 @@ pub use types::{DataPlan, HeldOut, Help, Job, Plan, RlPlan, Teacher};
 use refuse::{ensure, model_source};
 
 /// Appended to questions from GSM8K where the configuration says nothing else.
-const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
+pub const BOXED_SUFFIX: &str = "\n\nReason step by step, and put the final answer in \\boxed{}.";
 /// Word problems that are generated where no limit is given.
 const WORD_PROBLEMS: usize = 10_000;
 
@@ -37,7 +37,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
     fill_dependent_defaults(values, method);
     let out = out.unwrap_or_else(|| "runs/run".into());
     values.fill("out", &out);
-    let ResolvedModel { source: model, init, precision, device, date } = resolve_model(values)?;
+    let ResolvedModel { source: model, init, precision, device, memory, date } = resolve_model(values)?;
     let data = resolve_data(values, method)?;
     let job = match method {
         Method::Sft => Job::Sft(resolve_sft(values, seed)?),
@@ -56,6 +56,7 @@ pub fn resolve(mut config: Config) -> anyhow::Result<Plan> {
         init,
         precision,
         device,
+        memory,
         date,
         data,
         job,
@@ -110,16 +111,20 @@ struct ResolvedModel {
     init: Init,
     precision: Precision,
     device: Device,
+    memory: Option<u64>,
     date: String,
 }
 
 fn resolve_model(values: &mut Values) -> anyhow::Result<ResolvedModel> {
-    let ModelSettings { path, init, precision, device, date } = ModelSettings::read(values)?;
+    let settings = ModelSettings::read(values)?;
+    settings.check_ranges()?;
+    let ModelSettings { path, init, precision, device, memory_gib, date } = settings;
+    let memory = memory_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     let source = model_source("model.path", &path)?;
     ensure(date.parse::<Date>().is_ok(), "model.date", format!("{date:?}"), "a date like 2025-01-31")?;
     let device = resolve_device(&device)?;
     values.set("model.device", device.to_string().into());
-    Ok(ResolvedModel { source, init, precision: precision.into(), device, date })
+    Ok(ResolvedModel { source, init, precision: precision.into(), device, memory, date })
 }
 
 /// The device of this name, in place of `auto` the one that it stands for.

@@ -2,9 +2,9 @@
 
 use thinktune_method::help::prompts::PromptSet;
 use thinktune_method::settings::{
-    Ask, Checked, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, MiniBatchSettings,
-    OptimizerSettings, RewardSettings, RlSettings, RolloutSettings, RunSettings, Section, SettingError,
-    Values,
+    Aggregation, Ask, Checked, GammaSchedule, GammaShape, GuidanceSettings, LossSettings, MiniBatchSettings,
+    OptimizerSettings, RewardScale, RewardSettings, RlSettings, RolloutSettings, RunSettings, Section,
+    SettingError, Values, largest_advantages,
 };
 use thinktune_remote::RemoteSettings;
 use toml::Value;
@@ -23,8 +23,12 @@ pub fn resolve_rl(values: &mut Values, method: Method, seed: u64, ask: Ask) -> a
     let help_wanted = method == Method::ThinkTuning;
     let rollout = RolloutSettings::read(values)?;
     let guidance = if help_wanted { read_guidance(values)? } else { no_guidance()? };
-    let reward = RewardSettings::read(values)?;
+    values.fill("loss.advantage_range", &largest_advantages(rollout.group_size));
     let loss = LossSettings::read(values)?;
+    if loss.aggregation == Aggregation::DrGrpo {
+        values.fill("reward.scale", &RewardScale::None);
+    }
+    let reward = RewardSettings::read(values)?;
     let optimizer = OptimizerSettings::read(values)?;
     let most = MiniBatchSettings::read(&mut Values::default())?.mini_batch_questions;
     values.fill("optimizer.mini_batch_questions", &rollout.questions_per_step.min(most));
@@ -38,11 +42,12 @@ pub fn resolve_rl(values: &mut Values, method: Method, seed: u64, ask: Ask) -> a
     Ok(RlPlan { settings, help, held_out })
 }
 
-/// `[guidance]`. Where nothing is said of gamma it follows the paper: linear over the first third of a horizon of 50
-/// steps, and off from there. A schedule of the user's own ends where that says.
+/// `[guidance]`. Where nothing is said of gamma it follows the released recipe: linear from 0.1 to 0.01 over 16 steps,
+/// a third of its horizon of 50, and off at or below 0.06, which guides steps 1 to 8. A schedule of the user's own ends
+/// where that says.
 fn read_guidance(values: &mut Values) -> Result<GuidanceSettings, SettingError> {
     if values.get("guidance.gamma").is_none() {
-        values.fill("guidance.gamma.steps", &17_u32);
+        values.fill("guidance.gamma.steps", &16_u32);
     } else {
         values.fill("guidance.min_gamma", &0.0);
         let given = GammaSchedule::read(&mut values.clone())?;

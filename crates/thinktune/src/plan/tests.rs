@@ -1,6 +1,9 @@
 use super::*;
 use std::path::Path;
 
+use thinktune_method::help::choose::choose;
+use thinktune_method::help::gamma::gamma;
+use thinktune_method::settings::RewardScale;
 use toml::Value;
 
 use crate::config;
@@ -40,6 +43,11 @@ fn every_shipped_configuration_resolves() {
                 config.0.set(key, path.display().to_string().into());
             }
         }
+        for set in config.0.get("held_out").and_then(Value::as_array).cloned().unwrap_or_default() {
+            let mut set = crate::config::element_of("held_out", &set);
+            set.set("held_out.path", data.display().to_string().into());
+            config.0.set("held_out", Value::Array(set.remove("held_out").into_iter().collect()));
+        }
         resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
 }
@@ -58,6 +66,70 @@ fn the_defaults_are_the_papers_settings() {
     let resolved = resolve(spelt_out.clone()).unwrap().config;
     assert_eq!(resolved, spelt_out, "the file is complete");
     assert_eq!(defaults, resolved);
+}
+
+/// A plan from the defaults and some settings.
+fn plan_with(set: &[&str]) -> Plan {
+    let base = ["method=thinktuning", "model.path=org/name", "data.task=word-problems", "run.steps=58"];
+    let set: Vec<String> = base.iter().chain(set).map(|set| set.to_string()).collect();
+    resolve(Config::parse("", &set).unwrap()).unwrap()
+}
+
+fn rl_of(plan: &Plan) -> &RlPlan {
+    let Job::Rl(rl) = &plan.job else { panic!("a run of steps") };
+    rl
+}
+
+/// The recipe's 1,024 chosen rows: 128 questions, one row each, in eight steps. With t = (step - 1) / 16 gamma is 0.0606
+/// at step 8 and 0.055 at step 9; divided by 15 it would be 0.058 at step 8, and only seven steps would be guided.
+#[test]
+fn the_default_schedule_guides_steps_1_to_8() {
+    for set in [&["guidance.last_step=50"][..], &[]] {
+        let plan = plan_with(set);
+        let guidance = &rl_of(&plan).settings.guidance;
+        let gammas: Vec<f64> = (1..=58).map(|step| gamma(guidance, 58, step)).collect();
+        assert!(gammas[..8].iter().all(|&gamma| gamma > 0.06), "{gammas:?}");
+        assert!(gammas[8..].iter().all(|&gamma| gamma == 0.0), "{gammas:?}");
+        assert!((gammas[7] - 0.060625).abs() < 1e-12, "{}", gammas[7]);
+        let chosen = |gamma| choose(&[0, 1, 2, 3, 4], gamma, 1, 1, 1).len();
+        assert_eq!(gammas.iter().map(|&gamma| 128 * chosen(gamma)).sum::<usize>(), 1024);
+        assert_eq!((chosen(0.01), chosen(0.39), chosen(0.4)), (1, 1, 2));
+    }
+}
+
+#[test]
+fn advantage_range_follows_the_group_size() {
+    let range = |set: &[&str]| rl_of(&plan_with(set)).settings.loss.advantage_range;
+    assert_eq!(range(&["rollout.group_size=4"]), [-1.5, 1.5]);
+    assert_eq!(range(&["rollout.group_size=1"]), [-1.0, 1.0]);
+    assert_eq!(range(&["rollout.group_size=4", "loss.advantage_range=[-4, 4]"]), [-4.0, 4.0]);
+}
+
+#[test]
+fn dr_grpo_drops_the_standard_deviation() {
+    let scale = |set: &[&str]| rl_of(&plan_with(set)).settings.reward.scale;
+    assert_eq!(scale(&[]), RewardScale::Std);
+    assert_eq!(scale(&["loss.aggregation=dr_grpo"]), RewardScale::None);
+    assert_eq!(scale(&["loss.aggregation=dr_grpo", "reward.scale=std"]), RewardScale::Std);
+}
+
+/// The released code's run is the paper's but for the objective.
+#[test]
+fn the_released_code_differs_in_the_objective_alone() {
+    let data = tempfile::NamedTempFile::new().unwrap();
+    let set = [format!("data.path={:?}", data.path().display().to_string()), "out=runs/same".into()];
+    let load = |text: &str| resolve(Config::parse(text, &set).unwrap()).unwrap();
+    let paper = load(include_str!("../../../../configs/gsm8k-llama-3.2-3b.toml"));
+    let mut released = load(include_str!("../../../../configs/gsm8k-llama-3.2-3b-released-code.toml"));
+    let loss = rl_of(&released).settings.loss.clone();
+    assert_eq!((loss.c_at_max_advantage, loss.c_at_min_advantage), (-1e-3, -1e-3));
+    let kept: Vec<&str> = vec!["low_confidence", "aggregation", "c_at_max_advantage", "c_at_min_advantage"];
+    for key in kept.into_iter().chain(["advantage_range"]) {
+        let key = format!("loss.{key}");
+        assert_ne!(released.config.0.get(&key), paper.config.0.get(&key), "{key}");
+        released.config.0.set(&key, paper.config.0.get(&key).unwrap().clone());
+    }
+    assert_eq!(released.config, paper.config);
 }
 
 /// The record in a run folder is read as the same configuration, to the byte.
@@ -127,7 +199,7 @@ fn the_reference_tells_the_defaults() {
         "data.task=gsm8k".into(),
         format!("data.path={:?}", data.path().display().to_string()),
         "run.steps=3".into(),
-        "guidance.gamma.steps=17".into(),
+        "guidance.gamma.steps=16".into(),
         "guidance.min_gamma=0.06".into(),
         "sft=".into(),
     ];

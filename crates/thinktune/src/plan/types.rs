@@ -30,6 +30,8 @@ pub struct Plan {
     pub precision: Precision,
     /// The device that student, teacher and reference are on.
     pub device: Device,
+    /// Bytes of memory that the run may use, where the configuration says so.
+    pub memory: Option<u64>,
     /// The date chat templates are told.
     pub date: String,
     /// Questions or examples.

@@ -23,10 +23,11 @@ pub struct Ran {
 }
 
 impl TestFolder {
-    /// With `model/` (random weights) and `questions.jsonl` (12 invented questions).
+    /// With `model/` (random weights), `student/` (a copy of the demo's) and `questions.jsonl` (12 invented questions).
     pub fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
         place.tiny_llama("model", 1);
+        place.demo_student();
         let line = |i: u32| {
             let (a, b) = (i + 2, 3 * i + 1);
             format!(
@@ -72,6 +73,15 @@ impl TestFolder {
         fs::write(&config, value.to_string()).unwrap();
         let params = init_random(ModelSpec::from_dir(&dir).unwrap(), seed);
         save_params(&dir, &params, Dtype::F32).unwrap();
+    }
+
+    /// A copy of the demo's student.
+    fn demo_student(&self) {
+        let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/word-problems/student"));
+        for (name, bytes) in files(from) {
+            fs::create_dir_all(self.path("student")).unwrap();
+            fs::write(self.path("student").join(name), bytes).unwrap();
+        }
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -169,26 +179,32 @@ pub fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     out
 }
 
-/// A small ThinkTuning configuration on the invented questions.
-pub const THINKTUNING: &str = r#"
+/// A small ThinkTuning configuration on the invented questions, with the demo's student and teacher.
+pub const THINKTUNING: &str = concat!(
+    r#"
 method = "thinktuning"
 seed = 3
 
 [model]
-path = "model"
+path = "student"
 
 [data]
 task = "gsm8k"
 path = "questions.jsonl"
+prompt_suffix = ""
 
 [rollout]
 questions_per_step = 4
 group_size = 3
-max_response_tokens = 24
+max_response_tokens = 96
 
 [guidance]
 gamma = 0.5
-max_teacher_tokens = 24
+teacher = ""#,
+    env!("CARGO_MANIFEST_DIR"),
+    r#"/../../assets/word-problems/teacher"
+prompts = "word-problems"
+max_teacher_tokens = 96
 max_unguided_steps = 100
 
 [reward]
@@ -201,7 +217,8 @@ mini_batch_questions = 2
 [run]
 steps = 4
 checkpoint_every = 2
-"#;
+"#
+);
 
 /// ThinkTuning on word problems with the demo's student and teacher, whose guidance is worth splicing in.
 pub fn word_problems() -> String {

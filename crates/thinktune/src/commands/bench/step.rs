@@ -8,7 +8,7 @@ use thinktune_method::progress::Silent;
 use thinktune_method::reward::advantage::advantages;
 use thinktune_method::reward::outcome::Outcome;
 use thinktune_method::rollout::{Attempt, Group, Guided, Help, Scored};
-use thinktune_method::settings::{Ask, Checked, RlSettings, Values};
+use thinktune_method::settings::{Ask, Checked, RewardScale, RlSettings, Values};
 use thinktune_method::train::train;
 use thinktune_model::ModelSpec;
 use thinktune_policy::{Message, ModelError, SampleKey, Stream, Tokenizer, rng};
@@ -109,10 +109,14 @@ fn rewarded(group: &Group<Attempt>, seed: u64) -> Group<Scored> {
         outcome: outcome.clone(),
         attempt_outcome: outcome.clone(),
         first_attempt_right: false,
+        reflects: false,
+        changed: false,
         reward: *reward,
         advantage,
     };
-    group.with(group.rows.iter().zip(&rewards).zip(advantages(&rewards)).map(scored).collect())
+    group.with(
+        group.rows.iter().zip(&rewards).zip(advantages(&rewards, RewardScale::Std)).map(scored).collect(),
+    )
 }
 
 /// Where the time of a step went.
@@ -180,5 +184,9 @@ impl Tokenizer for Endless {
 
     fn stop(&self) -> &[u32] {
         &[]
+    }
+
+    fn end_of_turn(&self) -> u32 {
+        u32::MAX
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use thinktune_model::LocalModel;
+use thinktune_policy::model_files::WrittenFile;
 use thinktune_policy::{
     AdamW, Completion, Generate, GenerateProgress, ModelError, Prompt, Sampling, Score, TokenBatch,
     TokenScores, Train, UpdateReport,
@@ -115,7 +116,7 @@ impl Train for Timed {
         clocked(&mut self.clocks.update, || self.model.update(settings))
     }
 
-    fn save_state(&self, dir: &Path) -> Result<(), ModelError> {
+    fn save_state(&self, dir: &Path) -> Result<Vec<WrittenFile>, ModelError> {
         self.model.save_state(dir)
     }
 
