@@ -84,8 +84,11 @@ fn an_earlier_run_is_not_continued() {
             .replacen("\"questions", "\"before/questions", 1)
             .replace("\"questions.jsonl", "\"held_out.jsonl"),
     );
-    place.write("held_out.jsonl", &place.read("questions.jsonl"));
+    let questions = place.read("questions.jsonl");
+    place.write("held_out.jsonl", questions.split_inclusive('\n').next().unwrap());
     let words =
         ["was begun by thinktune 0.1.0", "finish the run with thinktune 0.1.0, or choose another `out`"];
-    place.fails(&["train", "run.toml", "--set", "out=before/stopped"], 2, &words);
+    let room = ["--set", "guidance.max_teacher_tokens=400", "--set", "rollout.max_response_tokens=400"];
+    let args = [&["train", "run.toml", "--set", "out=before/stopped"][..], &room].concat();
+    place.fails(&args, 2, &words);
 }

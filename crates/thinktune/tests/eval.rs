@@ -206,10 +206,9 @@ fn a_runs_evaluation_lies_in_its_folder() {
 #[test]
 fn a_runs_evaluation_inherits_its_prompt() {
     let place = place();
-    place.write(
-        "tt.toml",
-        &THINKTUNING.replace("[rollout]", "system = \"Be brief.\"\nprompt_suffix = \" Box it.\"\n[rollout]"),
-    );
+    let lines: Vec<&str> = THINKTUNING.lines().filter(|line| !line.starts_with("prompt_suffix")).collect();
+    let prompt = "[data]\nsystem = \"Be brief.\"\nprompt_suffix = \" Box it.\"";
+    place.write("tt.toml", &lines.join("\n").replace("[data]", prompt));
     place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
     let eval = |out: &str, more: &[&str]| {
         let args = [

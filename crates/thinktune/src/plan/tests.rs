@@ -27,8 +27,9 @@ fn every_shipped_configuration_resolves() {
     config_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs"), &mut files);
     assert!(files.len() >= 7, "{files:?}");
     let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data.jsonl");
+    let (data, held_out) = (place.path().join("data.jsonl"), place.path().join("held_out.jsonl"));
     std::fs::write(&data, "").unwrap();
+    std::fs::write(&held_out, "").unwrap();
     let present = [("model.path", place.path()), ("guidance.teacher", place.path()), ("data.path", &data)];
     for file in files {
         let mut config = Config::load(&file, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -45,7 +46,7 @@ fn every_shipped_configuration_resolves() {
         }
         for set in config.0.get("held_out").and_then(Value::as_array).cloned().unwrap_or_default() {
             let mut set = crate::config::element_of("held_out", &set);
-            set.set("held_out.path", data.display().to_string().into());
+            set.set("held_out.path", held_out.display().to_string().into());
             config.0.set("held_out", Value::Array(set.remove("held_out").into_iter().collect()));
         }
         resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
