@@ -46,6 +46,22 @@ fn help_is_as_committed() {
 }
 
 #[test]
+fn every_command_takes_json() {
+    let place = TestFolder::new();
+    let help = place.ok(&["--help"]);
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"grade") && commands.len() > 10, "{commands:?}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(place.ok(&[command, "--help"]).contains("--json"), "{command}");
+    }
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     let place = TestFolder::new();
     for args in [

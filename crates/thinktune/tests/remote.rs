@@ -108,6 +108,29 @@ fn a_run_equals_the_one_with_the_teacher_in_process_and_a_resumed_one_asks_nothi
     assert_eq!(requests.len(), asked, "nothing was asked twice");
 }
 
+#[test]
+fn a_begun_reply_and_drawn_examples_are_the_same_from_afar() {
+    let place = TestFolder::new();
+    let server = Server::start(&place);
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../method/prompts/word-problems/guidance.toml");
+    let set = std::fs::read_to_string(shipped).unwrap();
+    place.write("mine.toml", &format!("prefill = '<opinion>'\norder = 'random'\nshown = 3\n{set}"));
+    let completions = format!(", api = \"completions\", tokenizer = \"{TEACHER}\"");
+    place.write("local.toml", &word_problems());
+    place.write("ids.toml", &remote(server.addr, &completions));
+    for run in ["local", "ids"] {
+        let out = format!("out=runs/{run}");
+        place.ok(&["train", &format!("{run}.toml"), "--set", &out, "--set", "guidance.prompts=mine.toml"]);
+    }
+    assert_same(&place, "runs/local", "runs/ids");
+    assert!(place.read("runs/ids/rollouts/step_000001.jsonl").contains("\"feedback\":\"<opinion>"));
+    let provenance = place.read("runs/local/provenance.json");
+    assert!(provenance.contains("\"prompts\": \""), "{provenance}");
+    place.write("mine.toml", &set);
+    let again = ["train", "local.toml", "--set", "out=runs/local", "--set", "guidance.prompts=mine.toml"];
+    place.fails(&again, 2, &["prompts"]);
+}
+
 /// Stands before a server and spoils answers: the n-th request as `fault` says, the rest go through.
 fn spoiler(server: SocketAddr, fault: fn(usize) -> Fault) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

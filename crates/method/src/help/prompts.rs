@@ -174,7 +174,7 @@ impl Exchange {
         let formatted = self.feedback().map(|feedback| feedback::format(&feedback)).unwrap_or_default();
         match self.check.trim() {
             "" => formatted,
-            check => format!("<check>{check}</check>\n{formatted}"),
+            check => format!("<check>\n{check}\n</check>\n{formatted}"),
         }
     }
 

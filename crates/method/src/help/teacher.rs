@@ -138,4 +138,24 @@ mod tests {
         assert_eq!(all[0], TeacherReply::PromptTooLong);
         assert_eq!(all[1], TeacherReply::Truncated { text: "hm".into(), tokens: 2 });
     }
+
+    #[test]
+    fn a_reply_is_continued_from_its_beginning() {
+        let mut model = Bigram::writing(&["hm"], 30.0);
+        let settings = testing::rl_settings();
+        let mut shown = prompts();
+        shown.set.prefill = "<opinion>".into();
+        let room = Chars.prompt_ids(&shown.messages(&request("2"))).unwrap().len();
+        let mut ask = |max_prompt_tokens| {
+            let sampling = TeacherSampling { max_prompt_tokens, max_tokens: 4, ..sampling_of(&settings) };
+            let mut teacher = LocalTeacher::new(&mut model, &Chars, shown.clone(), sampling);
+            teacher.replies(&[request("2")], &mut |_| ()).unwrap().remove(0)
+        };
+        let reply = ask(room + "<opinion>".len());
+        let (TeacherReply::Ended { text, tokens } | TeacherReply::Truncated { text, tokens }) = &reply else {
+            panic!("{reply:?}");
+        };
+        assert!(text.starts_with("<opinion>") && *tokens <= 4, "{reply:?}");
+        assert_eq!(ask(room), TeacherReply::PromptTooLong, "the beginning counts");
+    }
 }
