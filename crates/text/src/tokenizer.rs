@@ -1,5 +1,6 @@
 //! Text to token ids and back, for one model directory: tokenizer, chat template, stop tokens.
 
+mod added;
 mod files;
 
 use std::collections::BTreeSet;
@@ -204,8 +205,7 @@ fn load_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
     };
     let wrong = |message: String| ModelError::bad_file(path, message);
     let marked = bytes.starts_with("\u{feff}".as_bytes());
-    let mut tokenizer = Tokenizer::from_bytes(if marked { &bytes[3..] } else { &bytes })
-        .map_err(|error| wrong(format!("is not a tokenizer that can be read: {error}")))?;
+    let mut tokenizer = added::read(if marked { &bytes[3..] } else { &bytes }).map_err(&wrong)?;
     if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
         && let Some(dropout) = bpe.dropout.filter(|dropout| *dropout > 0.0)
     {

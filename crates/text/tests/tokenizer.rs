@@ -196,6 +196,22 @@ fn a_byte_order_mark_and_carriage_returns_change_nothing() {
 }
 
 #[test]
+fn added_tokens_keep_the_ids_of_the_file() {
+    let (expected, dir) = (fixture("byte_bos"), copy_of("byte_bos"));
+    edit(&dir, "tokenizer.json", |file| {
+        // a hole where the added tokens are, and more behind it
+        file["model"]["vocab"]["[PAD400]"] = 400.into();
+    });
+    let found = ChatTokenizer::load(dir.path(), DATE).unwrap();
+    assert_eq!((found.end_of_turn(), found.stop(), found.bos()), (318, expected.stop(), expected.bos()));
+    let messages = [Message::user("Tom has 3 apples.")];
+    assert_eq!(found.prompt_ids(&messages).unwrap(), expected.prompt_ids(&messages).unwrap());
+
+    edit(&dir, "tokenizer.json", |file| file["model"]["vocab"]["taken"] = 318.into());
+    refuses(&dir, &["tokenizer.json", "`added_tokens` gives", "id 318"]);
+}
+
+#[test]
 fn answers_and_documents_end_as_the_model_ends_them() {
     let tokenizer = fixture("byte_chat");
     let text = tokenizer.encode("apples");
