@@ -29,7 +29,7 @@ fn every_shipped_configuration_resolves() {
     let place = tempfile::tempdir().unwrap();
     let (data, held_out) = (place.path().join("data.jsonl"), place.path().join("held_out.jsonl"));
     std::fs::write(&data, "").unwrap();
-    std::fs::write(&held_out, "").unwrap();
+    std::fs::write(&held_out, "other questions").unwrap();
     let present = [("model.path", place.path()), ("guidance.teacher", place.path()), ("data.path", &data)];
     for file in files {
         let mut config = Config::load(&file, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
