@@ -9,6 +9,7 @@ use thinktune_tasks::markers::marked;
 use thinktune_tasks::{benchmarks, reflects};
 
 use crate::EvalError;
+use crate::agreement::Agreement;
 use crate::folder::{cells, read_answers, read_identity};
 use crate::methods;
 use crate::record::AnswerRecord;
@@ -41,8 +42,9 @@ pub struct Comparison {
     pub only_a: usize,
     /// Questions only the second gets right.
     pub only_b: usize,
-    /// Two-sided p of McNemar's exact test on those two counts.
-    pub p: f64,
+    /// Two-sided p of McNemar's exact test on those two counts. There is none with several samples of a question, which
+    /// are no independent pairs: then the paired bootstrap stands alone.
+    pub p: Option<f64>,
     /// Mean length of the second's answers over that of the first's.
     pub length_ratio: f64,
 }
@@ -60,11 +62,23 @@ pub struct Side {
     pub markers: BTreeMap<&'static str, f64>,
 }
 
-/// Compares all that two evaluation folders have in common, in the order of the paper's table.
+/// All that two evaluation folders have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// The comparisons, in the order of the paper's table.
+    pub comparisons: Vec<Comparison>,
+    /// The settings in which the evaluations differ, with both values: they were let pass.
+    pub differences: Vec<String>,
+    /// The benchmarks of which a folder does not say how they were asked, because an earlier version wrote it.
+    pub unchecked: Vec<String>,
+}
+
+/// Compares all that two evaluation folders have in common. Settings that differ, the model aside, are let pass only with
+/// `force`.
 ///
 /// # Errors
-/// A folder that holds no evaluation, other questions under the same name, nothing in common.
-pub fn compare(a: &Path, b: &Path, seed: u64) -> Result<Vec<Comparison>, EvalError> {
+/// A folder that holds no evaluation, other settings or data, other questions under the same name, nothing in common.
+pub fn compare(a: &Path, b: &Path, seed: u64, force: bool) -> Result<Compared, EvalError> {
     let (of_a, of_b) = (read_identity(a)?, read_identity(b)?);
     let cells_b = cells(b)?;
     let mut shared: Vec<(String, String)> =
@@ -77,16 +91,19 @@ pub fn compare(a: &Path, b: &Path, seed: u64) -> Result<Vec<Comparison>, EvalErr
         )));
     }
     shared.sort_by_key(|(benchmark, method)| (place(benchmark), method_place(method)));
+    let Agreement { differences, unchecked } = Agreement::of(&of_a, &of_b, &shared);
+    if !differences.is_empty() && !force {
+        return Err(EvalError::Setting(format!(
+            "the evaluations differ in more than the model: {}; evaluate with equal settings, or add --force",
+            differences.join("; ")
+        )));
+    }
     let pair = |(benchmark, method): &(String, String)| {
-        if of_a.benchmarks.get(benchmark) != of_b.benchmarks.get(benchmark) {
-            return Err(EvalError::Setting(format!(
-                "the two evaluations of {benchmark} are of other data: compare evaluations of the same file and seed"
-            )));
-        }
         let answers = |dir| read_answers(dir, benchmark, method);
         Comparison::of(benchmark, method, &answers(a)?, &answers(b)?, seed)
     };
-    shared.iter().map(pair).collect()
+    let comparisons = shared.iter().map(pair).collect::<Result<_, _>>()?;
+    Ok(Compared { comparisons, differences, unchecked })
 }
 
 fn place(benchmark: &str) -> usize {
@@ -118,6 +135,7 @@ impl Comparison {
         };
         let only_a = only(|a, b| a > 0.5 && b <= 0.5);
         let only_b = only(|a, b| b > 0.5 && a <= 0.5);
+        let single = pairs.iter().all(|(a, b)| a.len() == 1 && b.len() == 1);
         let side_a = Side::of(pairs.iter().flat_map(|(a, _)| a.iter().copied()));
         let side_b = Side::of(pairs.iter().flat_map(|(_, b)| b.iter().copied()));
         Ok(Self {
@@ -130,7 +148,7 @@ impl Comparison {
             interval_high,
             only_a,
             only_b,
-            p: mcnemar(only_a, only_b),
+            p: single.then(|| mcnemar(only_a, only_b)),
             length_ratio: side_b.tokens_mean / side_a.tokens_mean,
             a: side_a,
             b: side_b,
@@ -224,7 +242,7 @@ pub fn accuracies(comparisons: &[Comparison]) -> Table {
             format!("{} to {}", signed(c.interval_low), signed(c.interval_high)),
             c.only_a.to_string(),
             c.only_b.to_string(),
-            probability(c.p),
+            c.p.map_or("-".into(), probability),
             fixed(c.a.tokens_mean),
             fixed(c.b.tokens_mean),
             if c.length_ratio.is_finite() { format!("{:.3}", c.length_ratio) } else { "-".into() },
@@ -270,6 +288,9 @@ mod tests {
             extracted: None,
             reason: None,
             truncated: false,
+            why_wrong: None,
+            correct_any_end: false,
+            reflection: None,
             tokens,
             rounds: 1,
             earlier: Vec::new(),
@@ -285,7 +306,7 @@ mod tests {
             (0..10).map(|i| answer(i, i >= 3, 12, "\\boxed{4}\n\nWait, I agree. \\boxed{4}")).collect();
         let found = Comparison::of("gsm8k", "zero-shot", &a, &b, 1).unwrap();
         assert_eq!((found.questions, found.unpaired, found.only_a, found.only_b), (10, 1, 3, 6));
-        assert!((found.difference - 0.3).abs() < 1e-12 && (found.p - mcnemar(3, 6)).abs() < 1e-12);
+        assert!((found.difference - 0.3).abs() < 1e-12 && found.p == Some(mcnemar(3, 6)));
         assert!(found.interval_low < 0.0 && found.interval_high > 0.6, "{found:?}");
         assert_eq!(found.length_ratio, 1.2);
         assert_eq!((found.a.reflects, found.b.reflects), (0.0, 1.0));
@@ -306,6 +327,8 @@ mod tests {
         };
         let found = Comparison::of("x", "y", &of([true, true, false]), &of([false, false, true]), 1).unwrap();
         assert_eq!((found.only_a, found.only_b, found.questions), (1, 0, 1));
+        assert_eq!(found.p, None, "no exact test with several samples");
+        assert!(accuracies(std::slice::from_ref(&found)).to_text().contains("  1       0  -  "));
         assert!((found.difference + 1.0 / 3.0).abs() < 1e-12);
     }
 
@@ -320,7 +343,7 @@ mod tests {
     #[test]
     fn a_folder_without_an_evaluation_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = compare(dir.path(), dir.path(), 1).unwrap_err().to_string();
+        let error = compare(dir.path(), dir.path(), 1, false).unwrap_err().to_string();
         assert!(error.contains("evaluation.json") && error.contains("thinktune eval"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ const ANSWERS: &str = "answers";
 const TIMINGS: &str = "timings.jsonl";
 
 /// Identity of an evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// The model as the user named it; not compared.
     pub model: String,
@@ -36,6 +36,36 @@ pub struct Identity {
     pub settings: BTreeMap<String, String>,
     /// SHA-256 of each benchmark's data.
     pub benchmarks: BTreeMap<String, String>,
+    /// The way each benchmark's questions are put, and the limits of answers; nothing in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, AskedAs>,
+}
+
+/// The way questions are put, and the limits of answers, as text: [`AskedAs::SYSTEM`] and the like are the keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AskedAs(pub BTreeMap<String, String>);
+
+impl AskedAs {
+    /// The system message.
+    pub const SYSTEM: &str = "system message";
+    /// The text after each question.
+    pub const SUFFIX: &str = "suffix";
+    /// A question as the chat template renders it.
+    pub const TEMPLATE: &str = "chat template";
+    /// The longest answer of a turn, in tokens.
+    pub const ANSWER_TOKENS: &str = "longest answer";
+    /// The tokens that budget forcing uses.
+    pub const BUDGET_TOKENS: &str = "budget";
+    /// The system message where there is none.
+    pub const NONE: &str = "none";
+
+    /// What earlier versions did: no system message, and the benchmark's own suffix.
+    fn earlier(benchmark: &str) -> Option<Self> {
+        let suffix = benchmarks::by_name(benchmark)?.suffix;
+        let texts = [(Self::SYSTEM, Self::NONE), (Self::SUFFIX, suffix)];
+        Some(Self(texts.map(|(key, text)| (key.to_string(), text.to_string())).into()))
+    }
 }
 
 /// A folder held by this process.
@@ -68,6 +98,7 @@ impl EvalFolder {
                 return Err(EvalError::OtherEvaluation { path: dir.into(), differences });
             }
             identity.benchmarks = found.benchmarks.into_iter().chain(identity.benchmarks).collect();
+            identity.asked = found.asked.into_iter().chain(identity.asked).collect();
         }
         write_json(&path, &identity)?;
         Ok(Self { dir: dir.into(), identity, _lock: lock })
@@ -133,7 +164,9 @@ pub fn read_identity(dir: &Path) -> Result<Identity, EvalError> {
         .map_err(|error| bad(format!("{error}; expected a folder that `thinktune eval` wrote")))?;
     let identity: Identity = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     let present = identity.benchmarks.into_iter().map(|(name, sha)| (present_name(&name), sha));
-    Ok(Identity { benchmarks: present.collect(), ..identity })
+    let benchmarks = present.collect();
+    let asked = identity.asked.into_iter().map(|(name, asked)| (present_name(&name), asked)).collect();
+    Ok(Identity { benchmarks, asked, ..identity })
 }
 
 /// The benchmarks and methods an evaluation folder has answers to, in alphabetical order.
@@ -197,6 +230,19 @@ fn differences(found: &Identity, now: &Identity) -> Vec<String> {
     for (name, sha) in &now.benchmarks {
         if found.benchmarks.get(name).is_some_and(|then| then != sha) {
             out.push(format!("the data of {name} have changed"));
+        }
+    }
+    for (name, now) in &now.asked {
+        let earlier = found.benchmarks.contains_key(name).then(|| AskedAs::earlier(name)).flatten();
+        let Some(then) = found.asked.get(name).cloned().or(earlier) else { continue };
+        for (key, then) in &then.0 {
+            let now = now.0.get(key);
+            if now != Some(then) {
+                out.push(format!(
+                    "the {key} of {name} was {then:?} and now is {:?}",
+                    now.map_or("", String::as_str)
+                ));
+            }
         }
     }
     out

@@ -4,7 +4,7 @@
 use thinktune_policy::{GenerateProgress, Stream};
 use thinktune_runlog::event::{EvalMetrics, HeldOutRecord, HeldOutResult};
 use thinktune_tasks::grading::grade;
-use thinktune_tasks::{Question, Verdict, first_attempt, reflects};
+use thinktune_tasks::{Question, Verdict, first_attempt};
 
 use crate::ask::{AnswerSampling, Conversation, Conversations};
 use crate::methods::{QuestionPrompt, ZeroShot};
@@ -94,8 +94,11 @@ impl HeldOutSet {
             question: answer.question,
             sample: answer.sample,
             right: answer.is_right(),
+            why_wrong: answer.why_wrong.map(|why| why.name().into()),
+            correct_any_end: answer.correct_any_end,
             first_attempt_right: first.verdict == Verdict::Correct,
-            reflects: reflects(&answer.response),
+            reflects: answer.reflection.is_some(),
+            changed: answer.is_changed(),
             gold: answer.gold,
             verdict: answer.verdict.name().into(),
             extracted: answer.extracted,
@@ -109,10 +112,14 @@ impl HeldOutSet {
         let of_questions = answers.chunks(self.samples as usize);
         let accuracies: Vec<f64> =
             of_questions.map(|answers| share(answers, |answer| answer.right)).collect();
-        let reflecting = |first_right: bool| {
-            let is = |answer: &&HeldOutRecord| answer.reflects && answer.first_attempt_right == first_right;
-            let of: Vec<&HeldOutRecord> = answers.iter().filter(is).collect();
+        let reflecting: Vec<&HeldOutRecord> = answers.iter().filter(|answer| answer.reflects).collect();
+        let ends_right = |first_right: bool| {
+            let of: Vec<&&HeldOutRecord> =
+                reflecting.iter().filter(|answer| answer.first_attempt_right == first_right).collect();
             share(&of, |answer| answer.right)
+        };
+        let becomes = |first_right: bool, right: bool| {
+            share(&reflecting, |answer| answer.first_attempt_right == first_right && answer.right == right)
         };
         EvalMetrics {
             set: self.name.clone(),
@@ -120,6 +127,7 @@ impl HeldOutSet {
             questions: self.questions.len() as u64,
             samples: self.samples.into(),
             accuracy: mean(&accuracies),
+            correct_any_end: share(answers, |answer| answer.correct_any_end),
             accuracy_stderr: standard_deviation(&accuracies) / (accuracies.len() as f64).sqrt(),
             first_attempt_accuracy: share(answers, |answer| answer.first_attempt_right),
             reflection_rate: share(answers, |answer| answer.reflects),
@@ -127,8 +135,11 @@ impl HeldOutSet {
                 Some(phrase) => share(answers, |answer| answer.response.matches(phrase).count() == 1),
                 None => f64::NAN,
             },
-            reflected_right_to_right: reflecting(true),
-            reflected_wrong_to_right: reflecting(false),
+            reflected_right_to_right: ends_right(true),
+            reflected_wrong_to_right: ends_right(false),
+            changed: share(&reflecting, |answer| answer.changed),
+            mended: becomes(false, true),
+            spoilt: becomes(true, false),
             response_tokens_mean: mean(
                 &answers.iter().map(|answer| answer.tokens as f64).collect::<Vec<_>>(),
             ),
@@ -187,6 +198,11 @@ mod tests {
         assert_eq!(found.phrase_rate, 0.25);
         assert_eq!((found.reflected_right_to_right, found.reflected_wrong_to_right), (0.0, 1.0));
         assert_eq!(found.truncated, 0.25);
+        assert_eq!(found.correct_any_end, 0.25, "right but cut off");
+        assert_eq!((found.changed, found.mended, found.spoilt), (1.0, 0.5, 0.5));
+        let why = |answer: &HeldOutRecord| answer.why_wrong.clone();
+        let expected = [None, None, Some("wrong_answer".to_string()), Some("not_ended".to_string())];
+        assert_eq!(answers.iter().map(why).collect::<Vec<_>>(), expected);
         assert_eq!(found.response_tokens_mean, (10.0 + 25.0 + 24.0 + 30.0) / 4.0);
         let kept = |answer: &HeldOutRecord| (answer.question, answer.sample, answer.right, answer.truncated);
         let expected = [(0, 0, true, false), (0, 1, true, false), (1, 0, false, false), (1, 1, false, true)];
@@ -217,12 +233,8 @@ mod tests {
     #[test]
     fn accuracy_is_that_of_the_evaluation() {
         let dir = tempfile::tempdir().unwrap();
-        let identity = crate::folder::Identity {
-            model: "m".into(),
-            model_sha256: "sha".into(),
-            settings: Default::default(),
-            benchmarks: Default::default(),
-        };
+        let identity =
+            crate::folder::Identity { model: "m".into(), model_sha256: "sha".into(), ..Default::default() };
         let folder = crate::EvalFolder::open(dir.path(), identity).unwrap();
         let settings = crate::EvalSettings { answer_tokens: Some(30), ..crate::testing::settings(2) };
         let mut model = Actor::new(says);

@@ -37,6 +37,8 @@ pub mod paper;
 
 pub mod compare;
 
+mod agreement;
+
 pub mod error;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! An answer as the evaluation folder keeps it.
 
 use serde::{Deserialize, Serialize};
-use thinktune_tasks::grading::grade;
-use thinktune_tasks::{Question, Verdict};
+use thinktune_tasks::grading::{compare, grade, is_correct_leniently};
+use thinktune_tasks::{Question, Verdict, WhyWrong, first_attempt, reflects};
 
 use crate::ask::Conversation;
 use crate::methods::Method;
@@ -24,6 +24,15 @@ pub struct AnswerRecord {
     pub reason: Option<String>,
     /// True where the answer was cut off by the token limit or the model's context.
     pub truncated: bool,
+    /// Why the answer is not right: `not_ended`, `no_answer`, `wrong_answer` or `unparseable`; null where it is right.
+    #[serde(default)]
+    pub why_wrong: Option<WhyWrong>,
+    /// True where the answer is not right, and would be if any end did and, without a box, the last number counted.
+    #[serde(default)]
+    pub correct_any_end: bool,
+    /// What became of the first final answer, where the response goes on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reflection: Option<Reflection>,
     /// Tokens drawn, in all rounds together.
     pub tokens: u64,
     /// Rounds of generation.
@@ -35,6 +44,32 @@ pub struct AnswerRecord {
     pub response: String,
 }
 
+/// The first final answer of a response that goes on after it, against its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reflection {
+    /// True where the text up to the reflection has a correct final answer.
+    pub first_right: bool,
+    /// True where the final answer is another one.
+    pub changed: bool,
+}
+
+impl Reflection {
+    /// Compares the first final answer of a response with the last one, `last`; `None` where it does not reflect.
+    pub fn of(question: &Question, response: &str, last: Option<&str>) -> Option<Self> {
+        if !reflects(response) {
+            return None;
+        }
+        let first = grade(question.kind, &question.gold, first_attempt(response));
+        let same = match (first.extracted.as_deref(), last) {
+            (Some(first), Some(last)) => {
+                first == last || compare(question.kind, first, last).verdict == Verdict::Correct
+            }
+            (first, last) => first == last,
+        };
+        Some(Self { first_right: first.verdict == Verdict::Correct, changed: !same })
+    }
+}
+
 impl AnswerRecord {
     /// Grades a conversation that has come to its end.
     pub fn of(conversation: &Conversation, question: &Question, method: &dyn Method) -> Self {
@@ -42,14 +77,20 @@ impl AnswerRecord {
         let (before, graded) = said.split_at(method.response_from(said).min(said.len()));
         let response: String = graded.iter().flat_map(|round| [&*round.forced, &*round.text]).collect();
         let grading = grade(question.kind, &question.gold, &response);
+        let ended = !conversation.out_of_room && method.is_whole(said);
+        let why_wrong = WhyWrong::of(ended, &grading);
         Self {
+            why_wrong,
+            correct_any_end: why_wrong.is_some()
+                && is_correct_leniently(question.kind, &question.gold, &response),
+            reflection: Reflection::of(question, &response, grading.extracted.as_deref()),
             question: question.index,
             sample: conversation.sample,
             gold: question.gold.clone(),
             verdict: grading.verdict,
             extracted: grading.extracted,
             reason: grading.reason,
-            truncated: conversation.out_of_room || !method.is_whole(said),
+            truncated: !ended,
             tokens: said.iter().map(|round| round.tokens as u64).sum(),
             rounds: said.len() as u32,
             earlier: before.iter().map(|round| round.text.clone()).collect(),
@@ -61,6 +102,21 @@ impl AnswerRecord {
     /// reward of training.
     pub fn is_right(&self) -> bool {
         !self.truncated && self.verdict == Verdict::Correct
+    }
+
+    /// Returns true where the final answer is another one than the first.
+    pub fn is_changed(&self) -> bool {
+        self.reflection.is_some_and(|reflection| reflection.changed)
+    }
+
+    /// Returns true where the first final answer is wrong and the answer is right.
+    pub fn is_mended(&self) -> bool {
+        self.reflection.is_some_and(|reflection| !reflection.first_right) && self.is_right()
+    }
+
+    /// Returns true where the first final answer is correct and the answer is not right.
+    pub fn is_spoilt(&self) -> bool {
+        self.reflection.is_some_and(|reflection| reflection.first_right) && !self.is_right()
     }
 }
 

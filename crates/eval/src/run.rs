@@ -19,6 +19,8 @@ pub struct BenchmarkSet {
     pub benchmark: &'static Benchmark,
     /// Its questions, or the first of them.
     pub questions: Vec<Question>,
+    /// Appended to each question: how to answer.
+    pub suffix: String,
 }
 
 /// Settings of an evaluation.
@@ -34,6 +36,8 @@ pub struct EvalSettings {
     pub answer_tokens: Option<usize>,
     /// Tokens that budget forcing uses; twice the longest answer where there is none.
     pub budget_tokens: Option<usize>,
+    /// System message, if any.
+    pub system: Option<String>,
     /// Answers asked for at a time: what a killed evaluation loses at most, and asks again. Changes no answer.
     pub portion: usize,
 }
@@ -192,10 +196,13 @@ impl Cell<'_> {
     }
 
     fn asked(&self, question: &Question, subject: &Subject<'_>) -> Result<QuestionPrompt, EvalError> {
-        let text = self.set.benchmark.prompt(question);
-        let length = prompt(subject.tokenizer, &[Message::user(text.as_str())])?.len();
+        let text = format!("{}{}", question.text, self.set.suffix);
+        let system = self.settings.system.clone();
+        let mut messages: Vec<Message> = system.iter().map(Message::system).collect();
+        messages.push(Message::user(text.as_str()));
+        let length = prompt(subject.tokenizer, &messages)?.len();
         let (answer_tokens, budget_tokens) = self.settings.limits(self.set.benchmark);
         let room_tokens = subject.context.saturating_sub(length);
-        Ok(QuestionPrompt { system: None, prompt: text, answer_tokens, budget_tokens, room_tokens })
+        Ok(QuestionPrompt { system, prompt: text, answer_tokens, budget_tokens, room_tokens })
     }
 }

@@ -28,6 +28,9 @@ pub struct Summary {
     /// samples.
     #[serde(deserialize_with = "null_is_nan")]
     pub accuracy: f64,
+    /// Share of answers that are not right, and would be if any end did and, without a box, the last number counted.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub correct_any_end: f64,
     /// Standard error of the accuracy over repeats: sample i of every question is repeat i. NaN for a single one.
     #[serde(deserialize_with = "null_is_nan")]
     pub standard_error: f64,
@@ -52,6 +55,18 @@ pub struct Summary {
     /// Share of answers cut off by the token limit or the model's context.
     #[serde(deserialize_with = "null_is_nan")]
     pub truncated: f64,
+    /// Share of answers that go on reflecting after a first final answer.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub reflects: f64,
+    /// Of the reflecting answers, the share whose final answer differs from the first.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub changed: f64,
+    /// Of the reflecting answers, the share whose first final answer is wrong and which are right.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub mended: f64,
+    /// Of the reflecting answers, the share whose first final answer is correct and which are not right.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub spoilt: f64,
     /// Mean number of tokens drawn for an answer, all rounds together.
     #[serde(deserialize_with = "null_is_nan")]
     pub tokens_mean: f64,
@@ -68,6 +83,10 @@ pub struct PassAt {
     /// Unbiased estimate, averaged over questions.
     #[serde(deserialize_with = "null_is_nan")]
     pub share: f64,
+}
+
+fn nan() -> f64 {
+    f64::NAN
 }
 
 fn null_is_nan<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
@@ -93,6 +112,8 @@ impl Summary {
         let majorities = set.questions.iter().zip(&of_questions);
         let majorities: Vec<f64> =
             majorities.map(|(question, answers)| number(majority_is_right(answers, question.kind))).collect();
+        let reflecting: Vec<&AnswerRecord> =
+            answers.iter().filter(|answer| answer.reflection.is_some()).collect();
         Self {
             benchmark: set.benchmark.name.into(),
             benchmark_title: set.benchmark.title.into(),
@@ -101,6 +122,7 @@ impl Summary {
             questions: of_questions.len(),
             samples,
             accuracy: mean(&accuracies),
+            correct_any_end: share(answers, |answer| answer.correct_any_end),
             standard_error: standard_error(&repeats),
             interval_low,
             interval_high,
@@ -109,6 +131,10 @@ impl Summary {
             unparseable: verdict(Verdict::Unparseable),
             over_budget: verdict(Verdict::OverBudget),
             truncated: share(answers, |answer| answer.truncated),
+            reflects: share(answers, |answer| answer.reflection.is_some()),
+            changed: share(&reflecting, |answer| answer.is_changed()),
+            mended: share(&reflecting, |answer| answer.is_mended()),
+            spoilt: share(&reflecting, |answer| answer.is_spoilt()),
             tokens_mean: mean(&answers.iter().map(|answer| answer.tokens as f64).collect::<Vec<_>>()),
             tokens_per_second,
         }
@@ -171,6 +197,9 @@ mod tests {
             extracted: extracted.map(str::to_owned),
             reason: None,
             truncated: false,
+            why_wrong: None,
+            correct_any_end: false,
+            reflection: None,
             tokens: 1,
             rounds: 1,
             earlier: Vec::new(),

@@ -45,12 +45,16 @@ impl Table {
     }
 }
 
-/// The table of results. Columns for several samples are there only where there are several.
+/// The table of results. Columns for several samples are there only where there are several, those for reflection where
+/// an answer reflects. `correct, any end` counts answers that are not right, and would be if any end did.
 pub fn results(summaries: &[Summary]) -> Table {
     let samples = summaries.iter().map(|summary| summary.samples).max().unwrap_or(1);
     let over_budget = summaries.iter().any(|summary| summary.over_budget > 0.0);
+    let reflects = summaries.iter().any(|summary| summary.reflects > 0.0);
     let mut head: Vec<String> =
-        ["benchmark", "method", "n", "accuracy %", "95 % interval"].map(String::from).into();
+        ["benchmark", "method", "n", "accuracy %", "95 % interval", "correct, any end %"]
+            .map(String::from)
+            .into();
     if samples > 1 {
         head.push(format!("pass@{samples} %"));
         head.push(format!("maj@{samples} %"));
@@ -58,6 +62,9 @@ pub fn results(summaries: &[Summary]) -> Table {
     head.push("unparseable %".into());
     if over_budget {
         head.push("over budget %".into());
+    }
+    if reflects {
+        head.extend(["reflects %", "changed %", "mended %", "spoilt %"].map(String::from));
     }
     head.extend(["truncated %", "tokens", "tokens/s"].map(String::from));
     let row = |summary: &Summary| {
@@ -67,6 +74,7 @@ pub fn results(summaries: &[Summary]) -> Table {
             summary.questions.to_string(),
             with_error(summary.accuracy, summary.standard_error),
             format!("{} - {}", percent(summary.interval_low), percent(summary.interval_high)),
+            percent(summary.correct_any_end),
         ];
         if samples > 1 {
             row.push(percent(summary.pass_at.last().map_or(f64::NAN, |pass| pass.share)));
@@ -75,6 +83,10 @@ pub fn results(summaries: &[Summary]) -> Table {
         row.push(percent(summary.unparseable));
         if over_budget {
             row.push(percent(summary.over_budget));
+        }
+        if reflects {
+            let of = [summary.reflects, summary.changed, summary.mended, summary.spoilt];
+            row.extend(of.map(percent));
         }
         row.extend([
             percent(summary.truncated),
@@ -88,12 +100,13 @@ pub fn results(summaries: &[Summary]) -> Table {
 
 /// One line per benchmark and method, numbers unrounded; a cell is empty where there is no number.
 pub fn results_csv(summaries: &[Summary]) -> String {
-    let head = "benchmark,method,questions,samples,accuracy,standard_error,interval_low,interval_high,pass_at_k,\
-                majority_at_k,unparseable,over_budget,truncated,tokens_mean,tokens_per_second\n";
+    let head = "benchmark,method,questions,samples,accuracy,correct_any_end,standard_error,interval_low,interval_high,pass_at_k,\
+                majority_at_k,unparseable,over_budget,truncated,reflects,changed,mended,spoilt,tokens_mean,tokens_per_second\n";
     let cell = |value: f64| if value.is_finite() { value.to_string() } else { String::new() };
     let line = |s: &Summary| {
         let numbers = [
             s.accuracy,
+            s.correct_any_end,
             s.standard_error,
             s.interval_low,
             s.interval_high,
@@ -102,6 +115,10 @@ pub fn results_csv(summaries: &[Summary]) -> String {
             s.unparseable,
             s.over_budget,
             s.truncated,
+            s.reflects,
+            s.changed,
+            s.mended,
+            s.spoilt,
             s.tokens_mean,
             s.tokens_per_second,
         ];
@@ -142,6 +159,7 @@ pub(crate) mod tests {
             questions: 500,
             samples,
             accuracy: 0.4321,
+            correct_any_end: 0.03,
             standard_error: if samples > 1 { 0.0123 } else { f64::NAN },
             interval_low: 0.39,
             interval_high: 0.475,
@@ -150,6 +168,10 @@ pub(crate) mod tests {
             unparseable: 0.02,
             over_budget: 0.0,
             truncated: 0.1,
+            reflects: 0.0,
+            changed: f64::NAN,
+            mended: f64::NAN,
+            spoilt: f64::NAN,
             tokens_mean: 321.25,
             tokens_per_second: f64::NAN,
         }
@@ -160,17 +182,26 @@ pub(crate) mod tests {
         let one = results(&[summary("math500", "zero-shot", 1), summary("gsm8k", "s1", 1)]);
         assert_eq!(
             one.to_text(),
-            "benchmark  method           n  accuracy %  95 % interval  unparseable %  truncated %  tokens  tokens/s\n\
-             MATH-500   zero-shot CoT  500       43.21  39.00 - 47.50           2.00        10.00   321.2         -\n\
-             GSM8K      s1 budget      500       43.21  39.00 - 47.50           2.00        10.00   321.2         -"
+            "benchmark  method           n  accuracy %  95 % interval  correct, any end %  unparseable %  truncated %  tokens  tokens/s\n\
+             MATH-500   zero-shot CoT  500       43.21  39.00 - 47.50                3.00           2.00        10.00   321.2         -\n\
+             GSM8K      s1 budget      500       43.21  39.00 - 47.50                3.00           2.00        10.00   321.2         -"
         );
         let four = results(&[summary("gsm8k", "zero-shot", 4)]);
         assert_eq!(
             four.to_markdown(),
-            "| benchmark | method | n | accuracy % | 95 % interval | pass@4 % | maj@4 % | unparseable % | truncated % | tokens | tokens/s |\n\
-             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n\
-             | GSM8K | zero-shot CoT | 500 | 43.21 ± 1.23 | 39.00 - 47.50 | 60.00 | 50.00 | 2.00 | 10.00 | 321.2 | - |"
+            "| benchmark | method | n | accuracy % | 95 % interval | correct, any end % | pass@4 % | maj@4 % | unparseable % | truncated % | tokens | tokens/s |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n\
+             | GSM8K | zero-shot CoT | 500 | 43.21 ± 1.23 | 39.00 - 47.50 | 3.00 | 60.00 | 50.00 | 2.00 | 10.00 | 321.2 | - |"
         );
+    }
+
+    #[test]
+    fn reflection_is_shown_where_there_is_any() {
+        let reflecting =
+            Summary { reflects: 0.5, changed: 0.4, mended: 0.3, spoilt: 0.1, ..summary("gsm8k", "s1", 1) };
+        let text = results(&[reflecting]).to_text();
+        assert!(text.contains("reflects %  changed %  mended %  spoilt %  truncated %"), "{text}");
+        assert!(text.contains("50.00      40.00     30.00     10.00"), "{text}");
     }
 
     #[test]
@@ -178,7 +209,7 @@ pub(crate) mod tests {
         let summary = summary("gsm8k", "zero-shot", 1);
         let csv = results_csv(std::slice::from_ref(&summary));
         let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines[1], "gsm8k,zero-shot,500,1,0.4321,,0.39,0.475,0.6,0.5,0.02,0,0.1,321.25,");
+        assert_eq!(lines[1], "gsm8k,zero-shot,500,1,0.4321,0.03,,0.39,0.475,0.6,0.5,0.02,0,0.1,0,,,,321.25,");
         assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
         let json = serde_json::to_string(&summary).unwrap();
         assert!(json.contains("\"standard_error\":null"), "{json}");

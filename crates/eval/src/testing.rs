@@ -135,7 +135,7 @@ pub fn sums(count: u32) -> Vec<Question> {
 /// Sums as a benchmark.
 pub fn benchmark_set(count: u32) -> BenchmarkSet {
     let benchmark: &'static Benchmark = benchmarks::by_name("word-problems").unwrap();
-    BenchmarkSet { benchmark, questions: sums(count) }
+    BenchmarkSet { benchmark, questions: sums(count), suffix: benchmark.suffix.into() }
 }
 
 /// Tokens the model holds.
@@ -148,6 +148,7 @@ pub fn settings(samples: u32) -> EvalSettings {
         seed: 3,
         answer_tokens: Some(100),
         budget_tokens: Some(60),
+        system: None,
         portion: 4,
     }
 }

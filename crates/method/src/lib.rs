@@ -27,7 +27,7 @@
 //!    had drawn it in another place.
 //! 7. *KL covers every token of the loss*, masked ones included: the mask leaves the policy term alone, the pull
 //!    towards the reference is another matter.
-//! 8. *w_aas is at most 2*. With a negative c the weight p / (p + c) grows without bound as p falls to -c; tau >= -2 c
+//! 8. *w_aas is at most 2* (`loss.max_weight`). With a negative c the weight p / (p + c) grows without bound as p falls to -c; tau >= -2 c
 //!    keeps tokens with A < 0 from there, and the cap all others.
 //!
 //! Where the paper and its released code differ, the setting is in [`settings::LossSettings`] and the default is the

@@ -220,6 +220,8 @@ fn settings(reference: &Reference, loss: &LossCase, lr: f32) -> RlSettings {
             c_at_max_advantage: loss.c1,
             c_at_min_advantage: loss.c2,
             advantage_range: [loss.a_min, loss.a_max],
+            // The reference has no cap: its c of -0.09 is there to reach every other branch.
+            max_weight: f64::INFINITY,
             low_confidence_below: loss.tau,
             low_confidence: LowConfidence::Mask,
             scope: Scope::Trajectory,

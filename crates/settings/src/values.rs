@@ -28,20 +28,12 @@ impl Values {
         names.try_fold(first, |value, name| value.as_table()?.get(name))
     }
 
-    /// Sets a value, in place of anything that is in its way.
-    pub fn set(&mut self, key: &str, value: Value) {
-        let mut table = &mut self.0;
-        let mut names: Vec<&str> = key.split('.').collect();
-        let Some(last) = names.pop() else { return };
-        for name in names {
-            let entry = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
-            if !entry.is_table() {
-                *entry = Value::Table(Table::new());
-            }
-            let Value::Table(inner) = entry else { return };
-            table = inner;
-        }
-        table.insert(last.into(), value);
+    /// Sets a value, in place of anything that is in its way. In an array of sections it is set in every one, or, where a
+    /// number follows the array's name, in that one, from 0: `held_out.limit`, `held_out.1.limit`. Returns whether
+    /// there was a place for it: there is none beyond an array's end.
+    pub fn set(&mut self, key: &str, value: Value) -> bool {
+        let names: Vec<&str> = key.split('.').collect();
+        names.split_last().is_some_and(|(last, sections)| set_in(&mut self.0, sections, last, value))
     }
 
     /// Sets a value where there is none.
@@ -99,6 +91,37 @@ impl Values {
     }
 }
 
+fn set_in(table: &mut Table, sections: &[&str], last: &str, value: Value) -> bool {
+    let Some((name, deeper)) = sections.split_first() else {
+        table.insert(last.into(), value);
+        return true;
+    };
+    let entry = table.entry(*name).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Array(elements) = &mut *entry
+        && !elements.is_empty()
+        && elements.iter().all(Value::is_table)
+    {
+        let index = deeper.first().and_then(|name| name.parse::<usize>().ok());
+        let deeper = if index.is_some() { &deeper[1..] } else { deeper };
+        let mut placed = false;
+        for (at, element) in elements.iter_mut().enumerate() {
+            if let Value::Table(inner) = element
+                && index.is_none_or(|index| index == at)
+            {
+                placed |= set_in(inner, deeper, last, value.clone());
+            }
+        }
+        return placed;
+    }
+    if !entry.is_table() {
+        *entry = Value::Table(Table::new());
+    }
+    match entry {
+        Value::Table(inner) => set_in(inner, deeper, last, value),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +147,16 @@ mod tests {
         assert_eq!(values.get("lr"), Some(&Value::Float(1.0)));
         assert_eq!(values.value_or("temperature", || 0.7f32).unwrap().to_bits(), 0.7f32.to_bits());
         assert_eq!(values.get("temperature").unwrap().to_string(), "0.7");
+    }
+
+    #[test]
+    fn a_name_in_an_array_reaches_every_section() {
+        let sets = "[[held_out]]\nlimit = 1\n[[held_out]]\nlimit = 2\n";
+        let mut values = Values::from(sets.parse::<Table>().unwrap());
+        values.set("held_out.samples", Value::Integer(4));
+        assert!(values.set("held_out.1.limit", Value::Integer(9)));
+        assert!(!values.set("held_out.2.limit", Value::Integer(9)), "there are two");
+        let expected = "[[held_out]]\nlimit = 1\nsamples = 4\n[[held_out]]\nlimit = 9\nsamples = 4\n";
+        assert_eq!(values, Values::from(expected.parse::<Table>().unwrap()));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn question_of(text: &str, answer: &str, index: u32) -> Result<Questi
         text: text.to_string(),
         gold: gold.to_string(),
         solution: Some(solution),
-        kind: AnswerKind::Boxed,
+        kind: AnswerKind::Gsm8k,
     })
 }
 

@@ -67,7 +67,7 @@ mod tests {
             (true, "\\boxed{4}", None),
             (false, "\\boxed{4}", Some(WhyWrong::NotEnded)),
             (false, "", Some(WhyWrong::NotEnded)),
-            (true, "no idea", Some(WhyWrong::NoAnswer)),
+            (true, "Nobody can say what it is.", Some(WhyWrong::NoAnswer)),
             (true, "\\boxed{}", Some(WhyWrong::NoAnswer)),
             (true, "\\boxed{5}", Some(WhyWrong::WrongAnswer)),
             (true, "\\boxed{\\frac{1}{}", Some(WhyWrong::NoAnswer)),

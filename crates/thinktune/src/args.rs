@@ -98,7 +98,8 @@ pub struct DemoArgs {
 pub struct TrainArgs {
     /// Configuration file (TOML); `thinktune settings` lists what it may hold
     pub config: PathBuf,
-    /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default
+    /// Override a setting, e.g. --set optimizer.lr=1e-5; an empty value takes it back to its default; held_out.limit=16 is
+    /// for every held-out set, held_out.1.limit=16 for the second
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Device to compute on, in place of model.device: auto, cpu, or cuda:N
@@ -152,9 +153,19 @@ pub struct EvalArgs {
     /// Seed of every random number
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The date chat templates are told
-    #[arg(long, default_value = crate::config::DEFAULT_DATE)]
-    pub date: String,
+    /// System message [default: the one a run was trained with, else none]
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Text after each question [default: the one a run was trained with, on benchmarks that ask as its task does, else
+    /// the benchmark's]
+    #[arg(long, value_name = "TEXT")]
+    pub suffix: Option<String>,
+    /// Ask as the benchmarks do, whatever prompt a run was trained with
+    #[arg(long, conflicts_with_all = ["system", "suffix"])]
+    pub benchmark_prompt: bool,
+    /// The date chat templates are told [default: the run's, else 2025-01-01]
+    #[arg(long)]
+    pub date: Option<String>,
     /// Device to compute on: auto, cpu, or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: Device,
@@ -181,6 +192,9 @@ pub struct CompareArgs {
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Compare even where the settings differ: samples, temperature, limits, precision, prompt, data
+    #[arg(long)]
+    pub force: bool,
     /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,

@@ -7,7 +7,7 @@ use thinktune_method::progress::Progress;
 use thinktune_method::run::Evaluate;
 use thinktune_policy::{Generate, Tokenizer};
 use thinktune_runlog::event::HeldOutResult;
-use thinktune_tasks::benchmarks::Source;
+use thinktune_tasks::benchmarks::{self, Benchmark, Source};
 
 use crate::plan::{HeldOut, Plan};
 
@@ -27,13 +27,21 @@ pub fn load(set: &HeldOut, plan: &Plan) -> anyhow::Result<HeldOutSet> {
         name: benchmark.name.into(),
         questions,
         system: plan.data.ask.system.clone(),
-        suffix: benchmark.suffix.into(),
+        suffix: suffix_of(benchmark, plan.data.task.name(), &plan.data.ask.suffix).into(),
         samples: samples as u32,
         temperature,
         answer_tokens: max_tokens,
         phrase: None,
         seed: plan.seed,
     })
+}
+
+/// The text after each question of a benchmark, for a model that was trained on a task with a suffix: that suffix, where
+/// the benchmark asks as the task's own does. A benchmark that asks for something else (a letter, yes or no) keeps its own.
+pub fn suffix_of<'a>(benchmark: &Benchmark, task: &str, trained: &'a str) -> &'a str {
+    let task = benchmarks::renamed(task).unwrap_or(task);
+    let own = benchmarks::by_name(task).map(|known| known.suffix);
+    if own == Some(benchmark.suffix) { trained } else { benchmark.suffix }
 }
 
 /// The sets of a run, and what the student is asked them with.

@@ -134,7 +134,34 @@ fn two_evaluations_are_compared() {
         "c",
         "-q",
     ]);
-    place.fails(&["compare", "a", "c"], 2, &["evaluations of word-problems are of other data"]);
+    place.fails(&["compare", "a", "c"], 2, &["the data of word-problems are others", "--force"]);
+    let sampled = [
+        "eval",
+        "model",
+        "--benchmarks",
+        "gsm8k",
+        "--data",
+        "data",
+        "--out",
+        "d",
+        "--samples",
+        "2",
+        "--suffix",
+        " Say it.",
+        "--max-tokens",
+        "16",
+    ];
+    place.ok(&sampled);
+    let words = [
+        "samples is 1 in A and 2 in B",
+        "temperature is 0 in A and 1 in B",
+        "suffix of gsm8k is",
+        "\" Say it.\" in B",
+    ];
+    place.fails(&["compare", "a", "d"], 2, &words);
+    let forced: Value = serde_json::from_str(&place.ok(&["compare", "a", "d", "--json", "--force"])).unwrap();
+    assert_eq!(forced["comparisons"][0]["p"], Value::Null, "no exact test with several samples");
+    assert_eq!(forced["differences"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -175,6 +202,52 @@ fn a_runs_evaluation_lies_in_its_folder() {
     assert!(place.ok(&["train", "tt.toml", "--set", "run.steps=1"]).starts_with("was finished before"));
 }
 
+/// The model was trained with the suffix and the system message; asked otherwise, its accuracy would be another.
+#[test]
+fn a_runs_evaluation_inherits_its_prompt() {
+    let place = place();
+    let lines: Vec<&str> = THINKTUNING.lines().filter(|line| !line.starts_with("prompt_suffix")).collect();
+    let prompt = "[data]\nsystem = \"Be brief.\"\nprompt_suffix = \" Box it.\"";
+    place.write("tt.toml", &lines.join("\n").replace("[data]", prompt));
+    place.ok(&["train", "tt.toml", "--set", "run.steps=1"]);
+    let eval = |out: &str, more: &[&str]| {
+        let args = [
+            "eval",
+            "runs/tt",
+            "--benchmarks",
+            "gsm8k,word-problems",
+            "--data",
+            "data",
+            "--limit",
+            "2",
+            "--max-tokens",
+            "4",
+        ];
+        let ran = place.run(&[&args[..], &["--out", out], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let identity: Value = serde_json::from_str(&place.read(&format!("{out}/evaluation.json"))).unwrap();
+        (ran.stderr, identity["asked"].clone())
+    };
+    let (told, asked) = eval("as-trained", &[]);
+    assert!(told.contains("system message \"Be brief.\", suffix \" Box it.\""), "{told}");
+    assert_eq!(
+        (&asked["gsm8k"]["suffix"], &asked["gsm8k"]["system message"]),
+        (&" Box it.".into(), &"Be brief.".into())
+    );
+    assert_eq!(asked["word-problems"]["suffix"], "", "asks for no box");
+    let (told, asked) = eval("plain", &["--benchmark-prompt"]);
+    assert!(!told.contains("as the run was trained"), "{told}");
+    assert_eq!(asked["gsm8k"]["system message"], "none");
+    let (told, asked) = eval("own", &["--suffix", " Say it."]);
+    assert!(told.contains("system message") && !told.contains("Box it"), "{told}");
+    assert_eq!(asked["word-problems"]["suffix"], " Say it.");
+    place.fails(
+        &["compare", "as-trained", "plain"],
+        2,
+        &["system message of gsm8k is \"Be brief.\" in A and none in B"],
+    );
+}
+
 const HELD_OUT: &str = r#"
 [[held_out]]
 benchmark = "word-problems"
@@ -183,16 +256,24 @@ max_tokens = 12
 
 [[held_out]]
 benchmark = "gsm8k"
-path = "questions.jsonl"
+path = "held_out.jsonl"
 samples = 2
 temperature = 0.7
 max_tokens = 8
 "#;
 
+/// The invented questions in another order: a held-out file is not the training file.
+fn held_out_file(place: &TestFolder) {
+    let lines: Vec<String> =
+        place.read("questions.jsonl").lines().rev().map(|line| format!("{line}\n")).collect();
+    place.write("held_out.jsonl", &lines.concat());
+}
+
 #[test]
 fn held_out_sets_are_evaluated_during_training_and_change_nothing_else() {
     let place = place();
     place.write("plain.toml", THINKTUNING);
+    held_out_file(&place);
     place.ok(&["train", "plain.toml"]);
     place.write("tt.toml", &format!("{}\neval_every = 2\n{HELD_OUT}", THINKTUNING));
     let ran = place.run(&["train", "tt.toml"]);
@@ -239,6 +320,7 @@ fn held_out_sets_are_evaluated_during_training_and_change_nothing_else() {
 #[test]
 fn held_out_sets_are_checked_before_anything_is_loaded() {
     let place = place();
+    held_out_file(&place);
     let with = |text: &str, every: &str| {
         place.write("tt.toml", &format!("{THINKTUNING}\n{every}\n{text}"));
         ["train", "tt.toml", "--dry-run"]
@@ -250,11 +332,9 @@ fn held_out_sets_are_checked_before_anything_is_loaded() {
         place.fails(&with(&HELD_OUT.replace(from, to), "eval_every = 2"), 2, words);
     };
     wrong("\"gsm8k\"", "\"gsm9k\"", &["held_out[1].benchmark = \"gsm9k\"", "math500"]);
-    wrong(
-        "questions.jsonl",
-        "nowhere.jsonl",
-        &["held_out[1].path = \"nowhere.jsonl\"", "a file that exists"],
-    );
+    wrong("held_out.jsonl", "questions.jsonl", &["held_out[1].path = \"questions.jsonl\"", "the same file"]);
+    wrong("held_out.jsonl", "data/gsm8k/test.jsonl", &["data.path = \"questions.jsonl\" is a copy of it"]);
+    wrong("held_out.jsonl", "nowhere.jsonl", &["held_out[1].path = \"nowhere.jsonl\"", "a file that exists"]);
     wrong("0.7", "0.0", &["held_out[1].temperature = 0", "greedy samples of a question are all the same"]);
     wrong("limit = 6", "limit = 0", &["held_out[0].limit = 0: expected at least 1"]);
     wrong("limit = 6", "limits = 6", &["limits"]);

@@ -15,6 +15,7 @@ fn identity(samples: &str) -> Identity {
         model_sha256: "sha".into(),
         settings: BTreeMap::from([("samples".into(), samples.into())]),
         benchmarks: BTreeMap::from([("word-problems".into(), "data".into())]),
+        asked: Default::default(),
     }
 }
 

@@ -120,6 +120,8 @@ section! {
         /// Smallest and largest advantage in c's scale (A_min and A_max). Default: -+(n - 1) / sqrt(n), the largest
         /// standardised value in a group of n = rollout.group_size.
         advantage_range: value([f64; 2] = largest_advantages(5)),
+        /// Largest weight w_aas, which a negative c alone can raise above 1.
+        max_weight: value(f64 = 2.0, above(1.0).or_infinite().note("; inf turns the cap off")),
         /// Guided tokens with A < 0 and a probability below this are not pushed down (the paper's tau). At least twice
         /// -c where c is negative: below that w_aas passes 2.
         low_confidence_below: value(f64 = 0.01, from_below(0.0, 1.0)),

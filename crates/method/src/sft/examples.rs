@@ -47,6 +47,9 @@ impl Sequence {
     }
 }
 
+/// The mark that Windows' editor writes at the start of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Reads a file of examples.
 ///
 /// # Errors
@@ -56,11 +59,12 @@ pub fn read(path: &Path, tokenizer: &dyn Tokenizer) -> Result<Vec<Sequence>, Met
     let mut sequences = Vec::new();
     for (index, line) in BufReader::new(File::open(path).map_err(io)?).lines().enumerate() {
         let line = line.map_err(io)?;
+        let line = if index == 0 { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
         if line.trim().is_empty() {
             continue;
         }
         let bad = |message| MethodError::BadLine { path: path.into(), line: index + 1, message };
-        let example = parse(&line).map_err(bad)?;
+        let example = parse(line).map_err(bad)?;
         sequences.extend(example.sequences(tokenizer).map_err(|error| bad(error.to_string()))?);
     }
     if sequences.is_empty() {
@@ -243,6 +247,8 @@ mod tests {
         write("{\"text\": \"a\"}\n\n{\"text\": 1}\n");
         let message = read(&path, &Chars).unwrap_err().to_string();
         assert!(message.contains("examples.jsonl, line 3: `text` is 1"), "{message}");
+        write("\u{feff}{\"text\": \"a\"}\r\n\r\n{\"text\": \"b\"}\r\n");
+        assert_eq!(read(&path, &Chars).unwrap().len(), 2, "as Windows' editor writes it");
         write("\n");
         assert!(read(&path, &Chars).unwrap_err().to_string().contains("no examples"));
         let missing = read(&dir.path().join("none"), &Chars).unwrap_err().to_string();

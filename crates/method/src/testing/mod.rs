@@ -123,6 +123,7 @@ pub fn loss() -> LossSettings {
         c_at_max_advantage: 1e-4,
         c_at_min_advantage: -1e-4,
         advantage_range: [-4.0, 4.0],
+        max_weight: 2.0,
         low_confidence_below: 0.01,
         low_confidence: LowConfidence::Mask,
         scope: Scope::Trajectory,

@@ -7,9 +7,6 @@ const FLOOR: f64 = 1.0001;
 /// Weight where the denominator would pass 1: p is divided by p / 0.9999.
 const CEILING: f64 = 0.9999;
 
-/// Largest weight. It is reached where c is negative and p below -2 c: the denominator is then replaced by p / 2.
-const CAP: f64 = 2.0;
-
 /// c(A) = c1 + (c2 - c1) (A_max - A) / (A_max - A_min), with A clamped to `[A_min, A_max]`.
 pub fn c(advantage: f64, settings: &LossSettings) -> f64 {
     let LossSettings {
@@ -18,10 +15,11 @@ pub fn c(advantage: f64, settings: &LossSettings) -> f64 {
     c1 + (c2 - c1) * (a_max - advantage.clamp(a_min, a_max)) / (a_max - a_min)
 }
 
-/// w_aas = min(2, p / (sg(p) + c(A))), with p = pi(o_t).
+/// w_aas = min(m, p / (sg(p) + c(A))), with p = pi(o_t) and m = `max_weight`, 2.
 ///
 /// Guards: where p + c <= 0 the denominator is p / 1.0001, so the weight is 1.0001; where p + c > 1 it is
-/// p / 0.9999, so the weight is 0.9999; where the weight would pass 2 it is p / 2. Because the denominator is
+/// p / 0.9999, so the weight is 0.9999; where the weight would pass m it is p / m: there c is
+/// negative and p below -c m / (m - 1), with m = 2 below -2 c. Because the denominator is
 /// detached, the gradient is w_aas times grad log p in every case.
 pub fn w_aas(p: f64, advantage: f64, settings: &LossSettings) -> f64 {
     let denominator = p + c(advantage, settings);
@@ -30,7 +28,7 @@ pub fn w_aas(p: f64, advantage: f64, settings: &LossSettings) -> f64 {
     } else if denominator > 1.0 {
         CEILING
     } else {
-        (p / denominator).min(CAP)
+        (p / denominator).min(settings.max_weight)
     }
 }
 
@@ -106,7 +104,7 @@ mod tests {
         fn conservative_where_positive_stronger_where_negative(log_p in -40.0f64..0.0, advantage in -6.0f64..6.0) {
             let (p, settings) = (log_p.exp(), testing::loss());
             let weight = w_aas(p, advantage, &settings);
-            prop_assert!(weight > 0.0 && weight <= CAP);
+            prop_assert!(weight > 0.0 && weight <= settings.max_weight);
             if advantage > 1e-9 {
                 prop_assert!(weight < 1.0);
             } else if advantage < -1e-9 && p + c(advantage, &settings) <= 1.0 {

@@ -34,10 +34,19 @@ pub struct HeldOutRecord {
     pub truncated: bool,
     /// Whether the answer ended by itself with a correct final answer: what `accuracy` counts.
     pub right: bool,
+    /// Why the answer is not right: `not_ended`, `no_answer`, `wrong_answer` or `unparseable`; null where it is right.
+    #[serde(default)]
+    pub why_wrong: Option<String>,
+    /// Whether the answer is not right, and would be if any end did and, without a box, the last number counted.
+    #[serde(default)]
+    pub correct_any_end: bool,
     /// Whether the text up to the first reflection, if any, has a correct final answer.
     pub first_attempt_right: bool,
     /// Whether the answer goes on reflecting after a first final answer.
     pub reflects: bool,
+    /// Whether the final answer differs from the first, where the answer reflects.
+    #[serde(default)]
+    pub changed: bool,
     /// Tokens drawn, the end token included.
     pub tokens: u64,
     /// The answer, special tokens left out.

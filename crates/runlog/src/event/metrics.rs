@@ -157,6 +157,9 @@ metrics! {
         pub samples: u64 = Count,
         /// Share of responses that ended by themselves with a correct final answer.
         pub accuracy: f64 = Share,
+        /// Share of responses that are not right, and would be if any end did and, without a box, the last number counted.
+        #[serde(default = "super::field::not_computed")]
+        pub correct_any_end: f64 = Share,
         /// Standard error of `accuracy` over questions.
         pub accuracy_stderr: f64 = Share,
         /// Share of responses whose text up to the first reflection has a correct final answer.
@@ -169,6 +172,15 @@ metrics! {
         pub reflected_right_to_right: f64 = Share,
         /// Of the reflecting responses whose first attempt is wrong, the share that ends correct; null without any.
         pub reflected_wrong_to_right: f64 = Share,
+        /// Of the reflecting responses, the share whose final answer differs from the first; null without any.
+        #[serde(default = "super::field::not_computed")]
+        pub changed: f64 = Share,
+        /// Of the reflecting responses, the share whose first answer is wrong and which end correct; null without any.
+        #[serde(default = "super::field::not_computed")]
+        pub mended: f64 = Share,
+        /// Of the reflecting responses, the share whose first answer is correct and which do not end so; null without any.
+        #[serde(default = "super::field::not_computed")]
+        pub spoilt: f64 = Share,
         /// Mean response length, in tokens.
         pub response_tokens_mean: f64 = Tokens,
         /// Share of responses cut off by the token limit.

@@ -18,7 +18,6 @@
 //! ```
 
 use super::{ANSWER_TOKENS, BOXED, Benchmark, HubFile, Source};
-use crate::grading::AnswerKind;
 use crate::gsm8k::question_of;
 
 /// See the module.
@@ -30,9 +29,6 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     source: Source::Rows {
         file: "gsm8k/test",
         hub: HubFile { repo: "openai/gsm8k", revision: None, file: "main/test-00000-of-00001.parquet" },
-        question: |row, index, _| {
-            let question = question_of(row.text("question")?, row.text("answer")?, index)?;
-            Ok(crate::Question { kind: AnswerKind::Gsm8k, ..question })
-        },
+        question: |row, index, _| question_of(row.text("question")?, row.text("answer")?, index),
     },
 };

@@ -22,14 +22,14 @@ pub(super) fn last_line(response: &str, options: u8) -> Option<&str> {
 
 /// The options that an answer names.
 #[derive(Debug, PartialEq, Eq)]
-enum Named {
+pub(super) enum Named {
     None,
     One(u8),
     Several,
 }
 
 /// Reads `C`, `(C)`, `C.`, `\text{(C) warm}`, `C because ...`.
-fn letter(answer: &str, options: u8) -> Named {
+pub(super) fn letter(answer: &str, options: u8) -> Named {
     if let Some(letter) = letter_alone(answer, options) {
         return Named::One(letter);
     }
@@ -84,7 +84,7 @@ fn names_another(text: &str, first: u8, options: u8) -> bool {
 }
 
 /// The one letter that a text consists of, brackets, markup and a full stop aside.
-fn letter_alone(text: &str, options: u8) -> Option<u8> {
+pub(super) fn letter_alone(text: &str, options: u8) -> Option<u8> {
     if text.len() > 64 {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{AnswerKind, choice, math, yes_no};
+use super::{AnswerKind, choice, chosen, math, yes_no};
 use crate::extract::{Found, boxed_answers};
 
 /// The longest response that is looked at as an answer in itself.
@@ -20,7 +20,12 @@ pub(super) fn answer(kind: AnswerKind, response: &str) -> Result<Cow<'_, str>, &
         Found::Nothing if kind == AnswerKind::Boxed => return Err("no box"),
         Found::Nothing => {}
     }
-    let marked = after_hashes(response).or_else(|| after_phrase(response));
+    let marked = after_hashes(response).or_else(|| match kind {
+        AnswerKind::Choice { options } => {
+            later(response, after_phrase(response), chosen::option(response, options))
+        }
+        _ => after_phrase(response),
+    });
     let found = match kind {
         AnswerKind::Boxed => None,
         AnswerKind::Gsm8k | AnswerKind::Aime => marked.or_else(|| last_number(response)),
@@ -60,6 +65,12 @@ fn is_link(between: &str) -> bool {
 fn after_hashes(response: &str) -> Option<&str> {
     let (_, rest) = response.rsplit_once("####")?;
     filled(rest.lines().next()?)
+}
+
+/// Of two parts of a text the one that begins later.
+fn later<'a>(text: &str, a: Option<&'a str>, b: Option<&'a str>) -> Option<&'a str> {
+    let start = |part: &&str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    [a, b].into_iter().flatten().max_by_key(start)
 }
 
 /// Returns the text after the last "answer is" or "answer:", up to the end of the sentence.

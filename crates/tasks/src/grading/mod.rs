@@ -24,6 +24,7 @@ use crate::{TaskError, Verdict};
 
 mod boxed;
 mod choice;
+mod chosen;
 mod find;
 mod math;
 mod numbers;
@@ -50,8 +51,9 @@ pub enum AnswerKind {
     Math,
     /// An integer, leading zeros or not. A gold answer "080 or 081" accepts either.
     Aime,
-    /// The letter of an option, the first `options` letters of the alphabet. A last line that is only a
-    /// letter counts where nothing else is found; naming several options is wrong.
+    /// The letter of an option, the first `options` letters of the alphabet. "I choose C", "the right option is C" and
+    /// "C is correct" count as "the answer is C" does, the last of them. A last line that is only a letter counts where
+    /// nothing else is found; naming several options is wrong.
     Choice {
         /// Number of options of the question.
         options: u8,
@@ -134,6 +136,15 @@ pub fn grade(kind: AnswerKind, gold: &str, response: &str) -> Grade {
         Ok(answer) => compare(kind, gold, &answer),
         Err(reason) => Grade::no_answer(reason),
     }
+}
+
+/// Returns whether a response is correct by the lenient rule that other programs count by: as [`grade`] says, however the
+/// response ended, and where a box was asked for and there is none, by the last number.
+pub fn is_correct_leniently(kind: AnswerKind, gold: &str, response: &str) -> bool {
+    let found = grade(kind, gold, response);
+    let unboxed = kind == AnswerKind::Boxed && found.extracted.is_none();
+    let found = if unboxed { grade(AnswerKind::Gsm8k, gold, response) } else { found };
+    found.verdict == Verdict::Correct
 }
 
 /// Compares an answer, already found, with the gold answer.

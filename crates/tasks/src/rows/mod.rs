@@ -127,8 +127,10 @@ pub fn read<T>(
 /// Gets each row, or what is wrong with it, with its line (from 1).
 type Take<'a> = dyn FnMut(usize, Result<Row, String>) -> Result<(), TaskError> + 'a;
 
+/// The text of a file, without the byte order mark that Windows' editor writes.
 fn text(path: &Path) -> Result<String, TaskError> {
-    std::fs::read_to_string(path).map_err(|source| TaskError::io(path, source))
+    let text = std::fs::read_to_string(path).map_err(|source| TaskError::io(path, source))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Blank lines are skipped.
@@ -156,8 +158,6 @@ fn json(path: &Path, text: &str, take: &mut Take<'_>) -> Result<(), TaskError> {
 }
 
 fn csv(path: &Path, text: &str, take: &mut Take<'_>) -> Result<(), TaskError> {
-    // a byte order mark would become part of the first column's name
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let bad = |error: csv::Error| TaskError::BadFile { path: path.into(), message: error.to_string() };
     let header = reader.headers().map_err(bad)?.clone();
@@ -188,6 +188,8 @@ mod tests {
             ("t.jsonl", "{\"a\":\"x, \\\"y\\\"\\nz\",\"b\":1}\n\n{\"a\":\"é\"}"),
             ("t.json", "[{\"a\":\"x, \\\"y\\\"\\nz\"},{\"a\":\"é\"}]"),
             ("t.json", "{\"a\":\"x, \\\"y\\\"\\nz\"}\n{\"a\":\"é\"}\n"),
+            ("t.jsonl", "\u{feff}{\"a\":\"x, \\\"y\\\"\\nz\"}\r\n\r\n{\"a\":\"é\"}\r\n"),
+            ("t.json", "\u{feff}[{\"a\":\"x, \\\"y\\\"\\nz\"},\r\n{\"a\":\"é\"}]\r\n"),
             ("t.csv", "\u{feff}a,b\r\n\"x, \"\"y\"\"\nz\",1\r\né,2\r\n"),
         ] {
             assert_eq!(texts(name, content).unwrap(), expected, "{name}: {content}");

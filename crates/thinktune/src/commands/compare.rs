@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use thinktune_eval::compare::{Comparison, accuracies, compare, reflections};
+use thinktune_eval::compare::{Compared, Comparison, accuracies, compare, reflections};
 
 use crate::args::CompareArgs;
 use crate::commands::print;
@@ -11,9 +11,19 @@ use crate::commands::print;
 /// Compares and prints.
 pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let (a, b) = (evaluation(&args.a), evaluation(&args.b));
-    let comparisons = compare(&a, &b, args.seed)?;
+    let Compared { comparisons, differences, unchecked } = compare(&a, &b, args.seed, args.force)?;
+    if !unchecked.is_empty() {
+        eprintln!(
+            "note: an earlier version wrote one of the folders; whether {} had the same prompt and limits cannot be checked",
+            unchecked.join(", ")
+        );
+    }
+    for difference in &differences {
+        eprintln!("note: --force: {difference}");
+    }
     if args.json {
-        return print(&json!({ "a": a, "b": b, "comparisons": comparisons }).to_string());
+        let comparison = json!({ "a": a, "b": b, "comparisons": comparisons, "differences": differences });
+        return print(&comparison.to_string());
     }
     let unpaired: usize = comparisons.iter().map(|comparison| comparison.unpaired).sum();
     if unpaired > 0 {
@@ -26,7 +36,7 @@ fn text(comparisons: &[Comparison]) -> String {
     let (accuracies, reflections) = (accuracies(comparisons), reflections(comparisons));
     format!(
         "{}\n\nB - A in points, with its 95 % bootstrap interval; only A, only B: questions one of them alone gets \
-         right;\np: McNemar's exact test on these; tokens: mean length of an answer.\n\n{}\n\n\
+         right;\np: McNemar's exact test on these, with one sample of each question; tokens: mean length of an answer.\n\n{}\n\n\
          Shares of responses, A > B: those that go on after a first final answer, and those with words of each behaviour.",
         accuracies.to_text(),
         reflections.to_text()

@@ -12,6 +12,9 @@ use crate::failure::UsageError;
 /// The longest line that is read, in bytes.
 const LONGEST: u64 = 64 << 20;
 
+/// The mark that Windows' editor writes at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Grades stdin onto stdout.
 pub fn run(args: &GradeArgs) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -31,6 +34,9 @@ fn filter(task: AnswerKind, mut input: impl BufRead, out: &mut impl Write) -> an
         input.by_ref().take(LONGEST).read_until(b'\n', &mut line).context("cannot read stdin")?;
         if line.is_empty() {
             break;
+        }
+        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -115,6 +121,13 @@ mod tests {
                         {\"verdict\":\"unparseable\",\"extracted\":null,\"reason\":\"no answer found\"}\n";
         assert_eq!(graded(AnswerKind::Gsm8k, input).unwrap(), expected);
         assert_eq!(graded(AnswerKind::Math, "").unwrap(), "");
+    }
+
+    #[test]
+    fn lines_of_windows_editor_are_read() {
+        let input =
+            "\u{feff}{\"gold\": \"9\", \"answer\": \"9\"}\r\n\r\n{\"gold\": \"9\", \"answer\": \"9\"}\r\n";
+        assert_eq!(graded(AnswerKind::Gsm8k, input).unwrap().matches("correct").count(), 2);
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub enum ConfigError {
     /// An override that is not `key=value`.
     #[error("--set {0}: expected key.path=value, e.g. --set optimizer.lr=1e-5")]
     BadOverride(String),
+    /// `--set` for an element of an array of sections that the configuration does not have.
+    #[error("--set {0:?}: the array has no section of this number; they are counted from 0")]
+    NoSuchSection(String),
 }
 
 struct Nearest<'a>(&'a Option<String>);

@@ -96,8 +96,8 @@ pub fn apply(values: &mut Values, assignment: &str) -> Result<(), ConfigError> {
     }
     if text.is_empty() {
         values.remove(key);
-    } else {
-        values.set(key, value_of(text));
+    } else if !values.set(key, value_of(text)) {
+        return Err(ConfigError::NoSuchSection(assignment.into()));
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub fn resolve(values: &mut Values, max_tokens: usize) -> anyhow::Result<Vec<Hel
     ensure(every.is_some(), "run.eval_every", "(not set)", expected)?;
     let sets = sets.as_array().cloned().unwrap_or_default();
     ensure(!sets.is_empty(), "held_out", "[]", "at least one set")?;
+    let training = values.get("data.path").and_then(Value::as_str).map(PathBuf::from);
     let mut resolved = Vec::new();
     let mut record = Vec::new();
     for (index, set) in sets.iter().enumerate() {
@@ -37,11 +38,39 @@ pub fn resolve(values: &mut Values, max_tokens: usize) -> anyhow::Result<Vec<Hel
             key: error.key.replacen(HeldOutSettings::NAME, &format!("{}[{index}]", HeldOutSettings::NAME), 1),
             ..error
         };
-        resolved.push(resolve_set(&mut set, max_tokens).map_err(named)?);
+        let held_out = resolve_set(&mut set, max_tokens).map_err(named)?;
+        if let (Some(path), Some(training)) = (&held_out.path, training.as_deref()) {
+            refuse_training_file(path, training).map_err(named)?;
+        }
+        resolved.push(held_out);
         record.extend(set.remove(HeldOutSettings::NAME));
     }
     values.set(HeldOutSettings::NAME, Value::Array(record));
     Ok(resolved)
+}
+
+/// Refuses a held-out file that is the training file, by another name or as a copy: its accuracy would be that on
+/// questions trained on.
+fn refuse_training_file(path: &Path, training: &Path) -> Result<(), SettingError> {
+    let same = match (path.canonicalize(), training.canonicalize()) {
+        (Ok(path), Ok(training)) if path == training => Some("the same file"),
+        _ if is_copy(path, training) => Some("a copy of it"),
+        _ => None,
+    };
+    let Some(same) = same else { return Ok(()) };
+    let expected = format!(
+        "questions that are not trained on; data.path = {:?} is {same}",
+        training.display().to_string()
+    );
+    Err(SettingError::new("held_out.path", format!("{:?}", path.display().to_string()), expected))
+}
+
+/// Returns whether two files hold the same bytes. Files that cannot be read are judged when they are loaded.
+fn is_copy(a: &Path, b: &Path) -> bool {
+    let length = |path: &Path| std::fs::metadata(path).map(|data| data.len()).ok();
+    let equal_lengths = length(a).is_some_and(|bytes| bytes > 0 && Some(bytes) == length(b));
+    equal_lengths
+        && std::fs::read(a).ok().is_some_and(|bytes| std::fs::read(b).is_ok_and(|other| other == bytes))
 }
 
 fn resolve_set(values: &mut Values, max_tokens: usize) -> Result<HeldOut, SettingError> {

@@ -27,8 +27,9 @@ fn every_shipped_configuration_resolves() {
     config_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs"), &mut files);
     assert!(files.len() >= 7, "{files:?}");
     let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data.jsonl");
+    let (data, held_out) = (place.path().join("data.jsonl"), place.path().join("held_out.jsonl"));
     std::fs::write(&data, "").unwrap();
+    std::fs::write(&held_out, "other questions").unwrap();
     let present = [("model.path", place.path()), ("guidance.teacher", place.path()), ("data.path", &data)];
     for file in files {
         let mut config = Config::load(&file, &[]).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -45,7 +46,7 @@ fn every_shipped_configuration_resolves() {
         }
         for set in config.0.get("held_out").and_then(Value::as_array).cloned().unwrap_or_default() {
             let mut set = crate::config::element_of("held_out", &set);
-            set.set("held_out.path", data.display().to_string().into());
+            set.set("held_out.path", held_out.display().to_string().into());
             config.0.set("held_out", Value::Array(set.remove("held_out").into_iter().collect()));
         }
         resolve(config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -135,12 +136,12 @@ fn the_released_code_differs_in_the_objective_alone() {
 /// The record in a run folder is read as the same configuration, to the byte.
 #[test]
 fn a_record_is_read_as_itself() {
-    let data = tempfile::NamedTempFile::new().unwrap();
-    let path = data.path().display().to_string();
+    let (data, other) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let (path, held_out) = (data.path().display().to_string(), other.path().display().to_string());
     let text = format!(
         "method = 'thinktuning'\nmodel.path = 'org/name'\ndata.task = 'gsm8k'\ndata.path = {path:?}\nrun.steps = 3\n\
          run.eval_every = 1\nguidance.gamma = 1\nguidance.teacher = {{ url = 'http://h/v1', model = 'm' }}\n\
-         optimizer.lr = 1\n[[held_out]]\nbenchmark = 'word-problems'\n[[held_out]]\nbenchmark = 'gsm8k'\npath = {path:?}\n"
+         optimizer.lr = 1\n[[held_out]]\nbenchmark = 'word-problems'\n[[held_out]]\nbenchmark = 'gsm8k'\npath = {held_out:?}\n"
     );
     let config = resolve(Config::parse(&text, &[]).unwrap()).unwrap().config;
     let record = config.to_toml();
@@ -157,6 +158,36 @@ fn a_record_is_read_as_itself() {
     }
     let changed = config.changed_to_toml();
     assert!(changed.contains("lr = 1.0\n") && !changed.contains("eps_low"), "{changed}");
+}
+
+/// The accuracy on questions that were trained on is no accuracy on held-out ones.
+#[test]
+fn a_held_out_set_is_not_the_training_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (training, copy, other) = (file("train", "one\n"), file("copy", "one\n"), file("other", "two\n"));
+    let again = format!("{}/../{}/train", dir.path().display(), dir.path().file_name().unwrap().display());
+    let planned = |held_out: &str| {
+        let text = format!(
+            "method = 'grpo'\nmodel.path = 'org/name'\ndata.task = 'gsm8k'\ndata.path = {training:?}\nrun.steps = 3\n\
+             run.eval_every = 1\n[[held_out]]\nbenchmark = 'gsm8k'\npath = {held_out:?}\n"
+        );
+        resolve(Config::parse(&text, &[]).unwrap()).map_err(|error| format!("{error:#}"))
+    };
+    for (held_out, what) in [(&training, "the same file"), (&again, "the same file"), (&copy, "a copy of it")]
+    {
+        let error = planned(held_out).unwrap_err();
+        for word in
+            [&format!("held_out[0].path = {held_out:?}"), &format!("data.path = {training:?} is {what}")]
+        {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
+    planned(&other).unwrap();
 }
 
 /// The reference is a configuration; with what must be given, it is that of the defaults.

@@ -34,6 +34,7 @@ fn chosen(node: &Node, minus: bool) -> Node {
         Node::Product(parts) => Node::Product(all(parts)),
         Node::Quotient(pair) => Node::quotient(of(&pair[0]), of(&pair[1])),
         Node::Power(pair) => Node::power(of(&pair[0]), of(&pair[1])),
+        Node::Residue(pair) => Node::residue(of(&pair[0]), of(&pair[1])),
         Node::Call(function, parts) => Node::Call(*function, all(parts)),
         Node::WithUnit(inner, unit) => Node::WithUnit(Box::new(of(inner)), unit.clone()),
         Node::Degrees(inner) => Node::Degrees(Box::new(of(inner))),

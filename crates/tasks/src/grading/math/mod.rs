@@ -104,6 +104,8 @@ fn clean(text: &str) -> &str {
         });
         match inside {
             Some(inside) => text = inside.trim(),
+            // the dots behind a repeating decimal belong to it
+            None if text.ends_with("...") && !text.ends_with("....") => return text,
             None => return text.strip_suffix('.').unwrap_or(text).trim(),
         }
     }

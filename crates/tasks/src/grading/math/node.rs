@@ -49,6 +49,8 @@ pub(super) enum Node {
     Percent(Box<Node>),
     /// A value with the words of its unit.
     WithUnit(Box<Node>, String),
+    /// A value and the modulus it is meant by: `3 \pmod 7`.
+    Residue(Box<[Node; 2]>),
     /// A numeral in a base: digits in upper case, without leading zeros.
     Numeral(String, u32),
     /// Words.
@@ -199,6 +201,7 @@ impl Node {
             | Node::Combined(..)
             | Node::Matrix(_)
             | Node::Relation(..)
+            | Node::Residue(_)
             | Node::Words(_) => false,
             Node::WithUnit(inner, _) => inner.is_single(),
             _ => true,
@@ -220,6 +223,10 @@ impl Node {
         Self::Quotient(Box::new([above, below]))
     }
 
+    pub(super) fn residue(value: Self, modulus: Self) -> Self {
+        Self::Residue(Box::new([value, modulus]))
+    }
+
     pub(super) fn power(base: Self, exponent: Self) -> Self {
         Self::Power(Box::new([base, exponent]))
     }
@@ -230,7 +237,7 @@ impl Node {
             Self::Number(_) | Self::Constant(_) | Self::Symbol(_) | Self::Numeral(..) | Self::Words(_) => {
                 Vec::new()
             }
-            Self::Quotient(pair) | Self::Power(pair) => pair.iter().collect(),
+            Self::Quotient(pair) | Self::Power(pair) | Self::Residue(pair) => pair.iter().collect(),
             Self::PlusMinus(inner, _)
             | Self::Degrees(inner)
             | Self::Percent(inner)

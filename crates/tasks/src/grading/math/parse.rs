@@ -12,6 +12,8 @@ use super::token::Lexer;
 use super::units::is_unit;
 
 mod group;
+mod modulus;
+mod names;
 mod number;
 mod script;
 mod words;
@@ -153,7 +155,7 @@ impl<'a> Parser<'a, '_> {
         if matches!(self.sign()?, Some(Sign::Equal)) {
             self.advance();
         }
-        let mut sides = vec![self.combined()?];
+        let mut sides = vec![self.side(true)?];
         let mut signs = Vec::new();
         while let Some(sign) = self.sign()? {
             self.advance();
@@ -167,14 +169,27 @@ impl<'a> Parser<'a, '_> {
                 self.eat(&Token::Char('='))?;
             }
             signs.push(sign);
-            sides.push(self.combined()?);
+            sides.push(self.side(false)?);
         }
         Ok(if signs.is_empty() { sides.remove(0) } else { Node::Relation(sides, signs) })
     }
 
+    /// One side of a relation, or an item without a relation, with the modulus behind it. A side that is nothing but a
+    /// function of its arguments (`f(x)`) is its name, not a product.
+    fn side(&mut self, first: bool) -> Result<Node, Stop> {
+        let name = names::function_of_arguments(self.lexer.rest());
+        let node = self.combined()?;
+        let name = name.filter(|name| if first { name.defined } else { name.usual && !name.defined });
+        let node = name.map_or(node, |name| Node::Symbol(name.text));
+        Ok(match self.modulus()? {
+            Some(modulus) => Node::residue(node, modulus),
+            None => node,
+        })
+    }
+
     fn sign(&mut self) -> Result<Option<Sign>, Stop> {
         Ok(Some(match self.peek()? {
-            Token::Char('=') | Token::Command("approx" | "doteq") => Sign::Equal,
+            Token::Char('=') | Token::Command("approx" | "doteq" | "equiv") => Sign::Equal,
             Token::Char('<') => Sign::Less,
             Token::Char('>') => Sign::Greater,
             Token::Command("le") => Sign::LessOrEqual,
@@ -271,8 +286,9 @@ impl<'a> Parser<'a, '_> {
     /// Returns whether a factor may begin here without a sign before it.
     fn begins_factor(&mut self) -> Result<bool, Stop> {
         Ok(match self.peek()? {
-            Token::Word(word) => !matches!(word, "and" | "or" | "U"),
-            Token::Char('(' | '[' | '{') | Token::Begin(_) => true,
+            Token::Word(word) => !matches!(word, "and" | "or" | "U" | "mod" | "modulo"),
+            Token::Char('(') => !self.opens_modulus()?,
+            Token::Char('[' | '{') | Token::Begin(_) => true,
             Token::Char('|') => !self.in_bars,
             Token::Command(name) => !matches!(
                 name,
@@ -285,6 +301,9 @@ impl<'a> Parser<'a, '_> {
                     | "in"
                     | "approx"
                     | "doteq"
+                    | "equiv"
+                    | "pmod"
+                    | "ldots"
                     | "cup"
                     | "cap"
                     | "setminus"

@@ -97,9 +97,9 @@ pub(super) struct Compare {
 pub(super) fn same(gold: &Node, answer: &Node, compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
     match (gold, answer) {
         (Node::Relation(..), Node::Relation(..)) => both(gold, answer, compare, budget),
-        (Node::Relation(sides, signs), value) if all_equal(signs) => match solved(gold) {
-            Some((_, right)) => (compare.same)(right, value, budget),
-            None => (compare.same)(&sides[sides.len() - 1], value, budget),
+        (Node::Relation(sides, signs), value) if all_equal(signs) => match assigned(gold, sides) {
+            Some(given) => (compare.same)(given, value, budget),
+            None => Ok(false),
         },
         (value, Node::Relation(sides, signs)) if all_equal(signs) => {
             same_as_chain(value, sides, compare, budget)
@@ -113,6 +113,27 @@ fn all_equal(signs: &[Sign]) -> bool {
     signs.iter().all(|sign| *sign == Sign::Equal)
 }
 
+/// The value that an equation, or a chain of them, gives to a name. An equation that still has to be solved (`x+3=5`)
+/// gives none: neither of its sides answers it.
+fn assigned<'a>(gold: &'a Node, sides: &'a [Node]) -> Option<&'a Node> {
+    if let Some((_, value)) = solved(gold) {
+        return Some(value);
+    }
+    let (first, last) = (sides.first()?, sides.last()?);
+    let named = is_name(first) && !last.any(&|part| part == first);
+    ((named && sides.len() > 2) || !first.has_symbol()).then_some(last)
+}
+
+/// Returns whether a node names a value: a variable, words, a function of its arguments, a segment (`AB`).
+fn is_name(node: &Node) -> bool {
+    let point = |factor: &Node| matches!(factor, Node::Symbol(name) if name.len() == 1 && name.as_bytes()[0].is_ascii_uppercase());
+    match node {
+        Node::Symbol(_) | Node::Words(_) => true,
+        Node::Product(factors) => (2..=3).contains(&factors.len()) && factors.iter().all(point),
+        _ => false,
+    }
+}
+
 /// A value against `a = b = c`: the last side must be it, and so must every other side without variables (with
 /// variables in the gold answer: every side but the first), lest a chain offers many values.
 fn same_as_chain(gold: &Node, sides: &[Node], compare: &Compare, budget: &mut Budget) -> Result<bool, Stop> {
@@ -124,6 +145,12 @@ fn same_as_chain(gold: &Node, sides: &[Node], compare: &Compare, budget: &mut Bu
             && !first.has_symbol()
             && (compare.same)(gold, first, budget)?);
     }
+    if let [first] = others
+        && leaves_work(first, gold)
+        && !same_side(gold, first, compare, budget)?
+    {
+        return Ok(false);
+    }
     for (at, side) in others.iter().enumerate() {
         let counts = if gold.has_symbol() { at > 0 } else { !side.has_symbol() };
         if counts && !(compare.same)(gold, side, budget)? {
@@ -133,13 +160,50 @@ fn same_as_chain(gold: &Node, sides: &[Node], compare: &Compare, budget: &mut Bu
     Ok(true)
 }
 
-/// The name and the value of an equation that is solved: a variable on one side, not on the other.
+/// Returns whether an equation with this left side still has to be solved (`x+3=5`, `2x=6`), so that its right side
+/// answers nothing. A sum of several variables is a value asked for (`x+y=7`), unless the gold answer has variables.
+fn leaves_work(left: &Node, gold: &Node) -> bool {
+    let several = symbols(left) > 1;
+    match left {
+        _ if !left.has_symbol() || is_name(left) => false,
+        Node::Sum(_) => !several || gold.has_symbol(),
+        Node::Product(_) | Node::Power(_) | Node::Quotient(_) => !several,
+        _ => false,
+    }
+}
+
+/// Number of different variables in a node.
+fn symbols(node: &Node) -> usize {
+    fn collect<'a>(node: &'a Node, names: &mut Vec<&'a str>) {
+        if let Node::Symbol(name) = node
+            && !names.contains(&name.as_str())
+            && names.len() < 2
+        {
+            names.push(name);
+        }
+        node.parts().into_iter().for_each(|part| collect(part, names));
+    }
+    let mut names = Vec::new();
+    collect(node, &mut names);
+    names.len()
+}
+
+/// Returns whether one name is a function of a variable, and the other the `y` that stands for its value.
+fn name_one_function(a: &Node, b: &Node) -> bool {
+    match (a, b) {
+        (Node::Symbol(a), Node::Symbol(b)) => {
+            (a.ends_with(')') && b == "y") || (a == "y" && b.ends_with(')'))
+        }
+        _ => false,
+    }
+}
+
+/// The name and the value of an equation that is solved: a name on one side that is not on the other.
 fn solved(node: &Node) -> Option<(&Node, &Node)> {
     let Node::Relation(sides, signs) = node else { return None };
     let ([left, right], [Sign::Equal]) = (&sides[..], &signs[..]) else { return None };
     let names = |side: &Node, other: &Node| {
-        let free = !other.any(&|part| part == side);
-        matches!(side, Node::Symbol(_)) && free || matches!(side, Node::Words(_))
+        matches!(side, Node::Words(_)) || is_name(side) && !other.any(&|part| part == side)
     };
     match (names(left, right), names(right, left)) {
         (true, _) => Some((left, right)),
@@ -154,7 +218,8 @@ fn both(gold: &Node, answer: &Node, compare: &Compare, budget: &mut Budget) -> R
     };
     if let Some((name, value)) = solved(gold) {
         if let Some((other_name, other_value)) = solved(answer)
-            && same_side(name, other_name, compare, budget)?
+            && (value.has_symbol() && name_one_function(name, other_name)
+                || same_side(name, other_name, compare, budget)?)
         {
             return (compare.same)(value, other_value, budget);
         }

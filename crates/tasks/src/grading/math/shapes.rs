@@ -1,5 +1,7 @@
 //! Comparison of two answers: tuples, sets, intervals, matrices, equations, single values.
 
+use num_traits::Zero as _;
+
 use super::budget::{Budget, Stop};
 use super::expand::{all_expanded, expanded};
 use super::node::{Node, SetOperation};
@@ -64,6 +66,9 @@ fn same_shape(gold: &Node, answer: &Node, budget: &mut Budget) -> Result<bool, S
         }
         // the base that the question asks for may go unsaid
         (Node::Numeral(digits, _), Node::Number(value)) => Ok(value.to_string() == *digits),
+        (Node::Residue(gold), Node::Residue(answer)) => same_residue(gold, answer, budget),
+        // the modulus that the question names may be said again
+        (gold, Node::Residue(answer)) if gold.is_single() => same(gold, &answer[0], budget),
         (Node::Words(gold), Node::Words(answer)) => Ok(gold == answer),
         (Node::Words(words), Node::Symbol(name)) | (Node::Symbol(name), Node::Words(words)) => {
             Ok(name.to_lowercase() == *words)
@@ -153,6 +158,21 @@ fn same_rows(gold: &[Vec<Node>], answer: &[Vec<Node>], budget: &mut Budget) -> R
         }
     }
     Ok(true)
+}
+
+/// Two residues: of one modulus, and apart by a multiple of it.
+fn same_residue(gold: &[Node; 2], answer: &[Node; 2], budget: &mut Budget) -> Result<bool, Stop> {
+    let ([gold, modulus], [answer, other]) = (gold, answer);
+    if !same(modulus, other, budget)? {
+        return Ok(false);
+    }
+    let values = (exact::value(gold, budget)?, exact::value(answer, budget)?, exact::value(modulus, budget)?);
+    if let (Some(gold), Some(answer), Some(modulus)) = values
+        && !modulus.is_zero()
+    {
+        return Ok(((gold - answer) / modulus).is_integer());
+    }
+    same(gold, answer, budget)
 }
 
 /// Two single values: units that are known must agree, one without a unit agrees with any; degrees and per

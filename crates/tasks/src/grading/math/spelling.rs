@@ -103,6 +103,8 @@ pub(super) fn usual(name: &str) -> Token<'_> {
         "isin" => "in",
         "varphi" => "phi",
         "varepsilon" => "epsilon",
+        "dots" | "cdots" | "dotsc" | "dotsb" => "ldots",
+        "mod" | "bmod" | "pod" => "pmod",
         other => other,
     })
 }
@@ -144,6 +146,8 @@ const SIGNS: &[(char, &str)] = &[
     ('\u{00b1}', "\\pm "),
     ('\u{2213}', "\\mp "),
     ('\u{2248}', "\\approx "),
+    ('\u{2261}', "\\equiv "),
+    ('\u{2026}', "\\ldots "),
     ('\u{00b2}', "^{2}"),
     ('\u{00b3}', "^{3}"),
     ('\u{00b9}', "^{1}"),

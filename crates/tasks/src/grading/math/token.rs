@@ -50,6 +50,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The text that has not been read.
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
     /// One digit, where an argument without braces begins with one (`\frac12`).
     pub(super) fn digit(&mut self) -> Option<Token<'a>> {
         let rest = self.text[self.at..].trim_start();
@@ -83,6 +88,9 @@ impl<'a> Lexer<'a> {
                 Cow::Owned(whole) => format!("{whole}.{part}").into(),
             };
         }
+        if let Some(repeating) = self.continued(&text) {
+            return Token::Number(repeating.into());
+        }
         if let Some(period) = self.period(&text) {
             return Token::Number(
                 format!("{text}{}({period})", if text.contains('.') { "" } else { "." }).into(),
@@ -99,13 +107,31 @@ impl<'a> Lexer<'a> {
     fn period(&mut self, before: &str) -> Option<&'a str> {
         let rest = &self.text[self.at..];
         let rest = if before.contains('.') { rest } else { rest.strip_prefix('.')? };
-        let rest = rest.strip_prefix("\\overline{").or_else(|| rest.strip_prefix("\\bar{"))?;
-        let (period, behind) = rest.split_once('}')?;
+        let opened = ["\\overline{", "\\bar{", "\\dot{"].into_iter().find_map(|open| rest.strip_prefix(open));
+        // `0.(3)` has no other meaning, while `0.1(6)` may be a product
+        let (rest, close) = match opened {
+            Some(rest) => (rest, '}'),
+            None if before.contains('.') => return None,
+            None => (rest.strip_prefix('(')?, ')'),
+        };
+        let (period, behind) = rest.split_once(close)?;
         let digits = !period.is_empty() && period.bytes().all(|byte| byte.is_ascii_digit());
         if digits {
             self.at = self.text.len() - behind.len();
         }
         digits.then_some(period)
+    }
+
+    /// The repeating decimal that one with dots behind it stands for: `0.1666\ldots` is `0.1(6)`. Dots behind digits that
+    /// do not repeat are left where they are.
+    fn continued(&mut self, text: &str) -> Option<String> {
+        let rest = self.rest();
+        let behind =
+            ["...", "\\ldots", "\\dots", "\\cdots"].into_iter().find_map(|dots| rest.strip_prefix(dots))?;
+        let (whole, part) = text.split_once('.')?;
+        let (before, period) = repeated_tail(part)?;
+        self.at = self.text.len() - behind.len();
+        Some(format!("{whole}.{before}({period})"))
     }
 
     fn digits(&mut self) -> &'a str {
@@ -217,6 +243,25 @@ impl<'a> Lexer<'a> {
         None
     }
 }
+
+/// The digits before the ones that repeat at the end of `digits`, twice or more, and those once: of all periods the one
+/// that covers the most.
+fn repeated_tail(digits: &str) -> Option<(&str, &str)> {
+    let bytes = digits.as_bytes();
+    let bytes = &bytes[bytes.len().saturating_sub(REPEATED)..];
+    let skipped = digits.len() - bytes.len();
+    let covered = |period: usize| {
+        let repeats = (period..bytes.len()).rev().take_while(|&at| bytes[at] == bytes[at - period]).count();
+        if repeats >= period { repeats + period } else { 0 }
+    };
+    let period = (1..=bytes.len() / 2).max_by_key(|&period| (covered(period), std::cmp::Reverse(period)))?;
+    let covered = covered(period);
+    let start = skipped + bytes.len() - covered;
+    (covered > 0).then(|| (&digits[..start], &digits[start..start + period]))
+}
+
+/// The most digits in which a period is looked for.
+const REPEATED: usize = 64;
 
 /// The exponent of a number in scientific notation. `2e-1` is left alone: it may mean 2e minus 1.
 fn exponent<'a>(mantissa: &str, rest: &'a str) -> Option<&'a str> {

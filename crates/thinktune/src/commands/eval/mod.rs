@@ -1,17 +1,20 @@
 //! `thinktune eval`: benchmarks x ways of prompting on a model, every answer kept.
 
 mod progress;
+mod prompt;
 mod sets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use thinktune_eval::folder::Identity;
+use thinktune_eval::ask::prompt as rendered;
+use thinktune_eval::folder::{AskedAs, Identity};
 use thinktune_eval::methods::{self, Method};
 use thinktune_eval::run::run as evaluate;
-use thinktune_eval::{EvalFolder, EvalSettings, Subject, Summary, paper, table};
+use thinktune_eval::{BenchmarkSet, EvalFolder, EvalSettings, Subject, Summary, paper, table};
 use thinktune_model::{FrozenModel, Precision};
+use thinktune_policy::{Message, Tokenizer};
 use thinktune_runlog::fingerprint;
 use thinktune_tasks::benchmarks::{self, Benchmark};
 
@@ -21,6 +24,7 @@ use crate::failure::UsageError;
 use crate::model_source::ModelSource;
 use crate::student::{Student, is_model_file};
 use progress::Progress;
+use prompt::PromptSettings;
 use sets::BenchmarkSets;
 
 /// Answers asked for at a time.
@@ -32,11 +36,23 @@ pub fn run(args: &EvalArgs, common: Common) -> anyhow::Result<()> {
     let methods = methods_named(&args.methods)?;
     check(args)?;
     let place = ModelSource::named(&args.model)?;
-    let sets = BenchmarkSets::load(&benchmarks, args, common.offline)?;
+    let prompt = PromptSettings::settle(args)?;
+    let sets = BenchmarkSets::load(&benchmarks, args, &prompt, common.offline)?;
     let dir = place.fetch(common.offline)?;
-    let student = Student::open(&dir, &args.date)?;
-    let settings = settings(args);
-    let folder = open_folder(args, &place, &dir, &settings, &sets)?;
+    let student = Student::open(&dir, &prompt.date)?;
+    let settings = settings(args, &prompt);
+    let identity = Identity {
+        model: place.to_string(),
+        model_sha256: fingerprint(&dir, is_model_file)?,
+        settings: settings_as_text(args, &settings, &prompt),
+        benchmarks: sets.checksums.clone(),
+        asked: asked_as(&sets.sets, &settings, &student.tokenizer)?,
+    };
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.model));
+    let folder = EvalFolder::open(&out, identity)?;
+    if let Some(notice) = prompt.notice.filter(|_| !common.quiet) {
+        eprintln!("{notice}");
+    }
     let mut model = FrozenModel::load(&dir, args.device, args.precision.into())?;
     let context = student.spec.context;
     let mut subject = Subject { model: &mut model, tokenizer: &student.tokenizer, context };
@@ -138,46 +154,59 @@ fn temperature(args: &EvalArgs) -> f32 {
     args.temperature.unwrap_or(if args.samples > 1 { 1.0 } else { 0.0 })
 }
 
-fn settings(args: &EvalArgs) -> EvalSettings {
+fn settings(args: &EvalArgs, prompt: &PromptSettings) -> EvalSettings {
     EvalSettings {
         samples: args.samples,
         temperature: temperature(args),
         seed: args.seed,
         answer_tokens: args.max_tokens,
         budget_tokens: args.budget,
+        system: prompt.system.clone(),
         portion: PORTION,
     }
 }
 
-fn open_folder(
+/// The settings of the whole evaluation, as the folder keeps them.
+fn settings_as_text(
     args: &EvalArgs,
-    place: &ModelSource,
-    dir: &Path,
     settings: &EvalSettings,
-    sets: &BenchmarkSets,
-) -> anyhow::Result<EvalFolder> {
+    prompt: &PromptSettings,
+) -> BTreeMap<String, String> {
     let or_default = |value: Option<usize>| value.map_or("default".into(), |value| value.to_string());
     let precision = match Precision::from(args.precision) {
         Precision::F32 => "f32",
         Precision::Bf16 => "bf16",
     };
-    let of_settings = BTreeMap::from([
+    BTreeMap::from([
         ("samples".to_string(), settings.samples.to_string()),
         ("temperature".to_string(), settings.temperature.to_string()),
         ("seed".to_string(), settings.seed.to_string()),
         ("max_tokens".to_string(), or_default(settings.answer_tokens)),
         ("budget".to_string(), or_default(settings.budget_tokens)),
-        ("date".to_string(), args.date.clone()),
+        ("date".to_string(), prompt.date.clone()),
         ("precision".to_string(), precision.into()),
-    ]);
-    let identity = Identity {
-        model: place.to_string(),
-        model_sha256: fingerprint(dir, is_model_file)?,
-        settings: of_settings,
-        benchmarks: sets.checksums.clone(),
+    ])
+}
+
+/// The way each benchmark is asked, and the limits of its answers.
+fn asked_as(
+    sets: &[BenchmarkSet],
+    settings: &EvalSettings,
+    tokenizer: &dyn Tokenizer,
+) -> anyhow::Result<BTreeMap<String, AskedAs>> {
+    let rendered = tokenizer.decode_raw(&rendered(tokenizer, &[Message::user("{question}")])?);
+    let system = settings.system.as_deref().unwrap_or(AskedAs::NONE);
+    let asked = |set: &BenchmarkSet| {
+        let (answer_tokens, budget_tokens) = settings.limits(set.benchmark);
+        AskedAs(BTreeMap::from([
+            (AskedAs::SYSTEM.to_string(), system.to_string()),
+            (AskedAs::SUFFIX.to_string(), set.suffix.clone()),
+            (AskedAs::TEMPLATE.to_string(), rendered.clone()),
+            (AskedAs::ANSWER_TOKENS.to_string(), answer_tokens.to_string()),
+            (AskedAs::BUDGET_TOKENS.to_string(), budget_tokens.to_string()),
+        ]))
     };
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.model));
-    Ok(EvalFolder::open(&out, identity)?)
+    Ok(sets.iter().map(|set| (set.benchmark.name.to_string(), asked(set))).collect())
 }
 
 /// Within the folder of a run; for any other model, below `runs/`.

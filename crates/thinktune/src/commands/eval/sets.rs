@@ -11,6 +11,8 @@ use thinktune_tasks::benchmarks::{Benchmark, GENERATED, Source};
 use crate::args::EvalArgs;
 use crate::failure::UsageError;
 
+use super::prompt::PromptSettings;
+
 /// Questions of the benchmarks asked for.
 pub struct BenchmarkSets {
     /// In the order asked for.
@@ -27,13 +29,19 @@ impl BenchmarkSets {
     ///
     /// # Errors
     /// Data that are missing or bad.
-    pub fn load(benchmarks: &[&'static Benchmark], args: &EvalArgs, offline: bool) -> anyhow::Result<Self> {
+    pub fn load(
+        benchmarks: &[&'static Benchmark],
+        args: &EvalArgs,
+        prompt: &PromptSettings,
+        offline: bool,
+    ) -> anyhow::Result<Self> {
         let mut loaded = Self { sets: Vec::new(), checksums: BTreeMap::new() };
         for benchmark in benchmarks {
             let (mut questions, checksum) = questions(benchmark, args, offline)?;
             questions.truncate(args.limit.unwrap_or(usize::MAX));
             loaded.checksums.insert(benchmark.name.into(), checksum);
-            loaded.sets.push(BenchmarkSet { benchmark, questions });
+            let suffix = prompt.suffix(benchmark);
+            loaded.sets.push(BenchmarkSet { benchmark, questions, suffix });
         }
         Ok(loaded)
     }

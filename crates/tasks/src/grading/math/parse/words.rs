@@ -48,7 +48,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn separates(&self, word: &str) -> bool {
-        matches!(word.trim_matches([',', ' ']).to_ascii_lowercase().as_str(), "and" | "or")
+        matches!(word.trim_matches([',', ' ']).to_ascii_lowercase().as_str(), "and" | "or" | "mod" | "modulo")
     }
 
     /// Adds the words behind a value, with their powers and slashes, to its unit.
