@@ -14,8 +14,8 @@ use thinktune_policy::{Finish, Generate, Prompt, SampleKey, Sampling, Stream, To
 use thinktune_runlog::{JsonLog, fingerprint, sha256_hex, write_atomic};
 use thinktune_tasks::Question;
 
-use super::model_sha256;
-use super::replies::Ticker;
+use super::identity::model_sha256;
+use super::ticker::Ticker;
 use crate::args::GuidanceArgs;
 use crate::config::Task;
 use crate::failure::UsageError;
@@ -77,7 +77,9 @@ impl Attempts {
         let mut sampler = None;
         let mut ticker = Ticker::new("attempts that ended", args.attempts, quiet);
         let ended = |records: &[Record]| records.iter().filter(|record| record.ended).count();
-        while ended(&records) < args.attempts {
+        // a portion that was begun is finished, so that the log of a killed process becomes that of one that was not
+        let begun = |records: &[Record]| records.len() % PORTION != 0 && records.len() < order.len();
+        while ended(&records) < args.attempts || begun(&records) {
             // up to where a process that was not killed would have gone, so that the log is the same
             let to = (records.len() / PORTION + 1) * PORTION;
             let portion = &order[records.len()..order.len().min(to)];

@@ -2,8 +2,11 @@
 //! once; each teacher reacts to all of them with each prompt set, through the code that a training step runs.
 
 mod attempts;
+mod identity;
+mod limits;
 mod replies;
 mod summary;
+mod ticker;
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +14,15 @@ use serde_json::json;
 use thinktune_eval::table::Table;
 use thinktune_method::help::examples::TeacherPrompts;
 use thinktune_method::help::prompts::PromptSet;
-use thinktune_method::help::splice::Limits;
 use thinktune_method::settings::Ask;
-use thinktune_policy::TeacherSampling;
-use thinktune_runlog::{FolderLock, fingerprint, sha256_hex, write_atomic};
+use thinktune_runlog::{FolderLock, write_atomic};
 
 use crate::args::{Common, GuidanceArgs};
 use crate::commands::print;
 use crate::failure::UsageError;
 use crate::model_source::ModelSource;
 use crate::plan::BOXED_SUFFIX;
-use crate::student::{Student, is_model_file};
+use crate::student::Student;
 use attempts::Attempts;
 use replies::Measurement;
 use summary::Summary;
@@ -104,28 +105,4 @@ fn ask(args: &GuidanceArgs) -> Ask {
     let default = if args.data.is_some() { BOXED_SUFFIX } else { "" };
     let suffix = args.prompt_suffix.clone().unwrap_or_else(|| default.into());
     Ask { system: args.system.clone(), suffix }
-}
-
-fn limits(args: &GuidanceArgs) -> Limits {
-    Limits { feedback_tokens: args.max_feedback_tokens, response_tokens: args.max_response_tokens }
-}
-
-fn teacher_sampling(args: &GuidanceArgs) -> TeacherSampling {
-    TeacherSampling {
-        seed: args.seed,
-        temperature: args.teacher_temperature,
-        top_p: args.teacher_top_p,
-        max_tokens: args.max_teacher_tokens,
-        max_prompt_tokens: args.max_teacher_prompt_tokens,
-    }
-}
-
-/// SHA-256 of a model's folder.
-fn model_sha256(dir: &Path) -> anyhow::Result<String> {
-    Ok(fingerprint(dir, is_model_file)?)
-}
-
-/// A short name of whatever a text says.
-fn short_hash(text: &str) -> String {
-    sha256_hex(text.as_bytes())[..12].to_string()
 }

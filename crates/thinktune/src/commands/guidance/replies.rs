@@ -1,7 +1,6 @@
 //! A teacher's replies to the attempts, and the fate of each: asked for in portions, written as they come.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,7 +16,9 @@ use thinktune_runlog::JsonLog;
 use thinktune_runlog::event::Author;
 
 use super::attempts::{Attempts, Row};
-use super::{limits, model_sha256, short_hash, teacher_sampling};
+use super::identity::{model_sha256, short_hash};
+use super::limits::{limits, teacher_sampling};
+use super::ticker::Ticker;
 use crate::args::GuidanceArgs;
 use crate::student::Student;
 
@@ -175,31 +176,5 @@ fn record(row: &Row, reply: TeacherReply, guide: &Guide<'_>) -> Record {
         opinion,
         result_right: result.is_right(),
         guidance_tokens,
-    }
-}
-
-/// Progress as lines on stderr.
-pub struct Ticker {
-    what: String,
-    total: usize,
-    first: Option<usize>,
-    began: Instant,
-    quiet: bool,
-}
-
-impl Ticker {
-    /// For so many of something.
-    pub fn new(what: &str, total: usize, quiet: bool) -> Self {
-        Self { what: what.into(), total, first: None, began: Instant::now(), quiet }
-    }
-
-    /// Tells how far it is, and how long it has taken.
-    pub fn tick(&mut self, done: usize) {
-        let seconds = self.began.elapsed().as_secs_f64();
-        self.first.get_or_insert(done);
-        if !self.quiet {
-            let elapsed = indicatif::HumanDuration(Duration::from_secs_f64(seconds));
-            eprintln!("guidance  {}: {done}/{} after {elapsed}", self.what, self.total);
-        }
     }
 }
