@@ -194,7 +194,7 @@ impl Group<Scored> {
         let others: Vec<f64> =
             self.rows.iter().filter(|row| !row.guided.is_guided()).map(|row| row.reward).collect();
         let mean = others.iter().sum::<f64>() / others.len() as f64;
-        (!others.is_empty()).then(|| row.reward - mean)
+        (!others.is_empty()).then_some(row.reward - mean)
     }
 
     /// Returns true where all rewards are equal.

@@ -87,7 +87,7 @@ impl RemoteTeacher {
     }
 
     /// A reply with the beginning that it was continued from.
-    fn from_its_beginning(&self, reply: TeacherReply) -> TeacherReply {
+    fn with_prefill(&self, reply: TeacherReply) -> TeacherReply {
         let prefill = if self.prompts.tokenizer.is_some() { self.prompts.prefill.as_str() } else { "" };
         let whole = |text: String| format!("{prefill}{text}");
         match reply {
@@ -140,7 +140,7 @@ impl Teacher for RemoteTeacher {
         }
         let missing = || TeacherReply::Missing(NoReply::Unreachable);
         let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(missing));
-        Ok(replies.map(|reply| self.from_its_beginning(reply)).collect())
+        Ok(replies.map(|reply| self.with_prefill(reply)).collect())
     }
 
     fn checks_first(&self) -> bool {

@@ -78,7 +78,8 @@ impl Attempts {
         let mut ticker = Ticker::new("attempts that ended", args.attempts, quiet);
         let ended = |records: &[Record]| records.iter().filter(|record| record.ended).count();
         // a portion that was begun is finished, so that the log of a killed process becomes that of one that was not
-        let begun = |records: &[Record]| records.len() % PORTION != 0 && records.len() < order.len();
+        let begun =
+            |records: &[Record]| !records.len().is_multiple_of(PORTION) && records.len() < order.len();
         while ended(&records) < args.attempts || begun(&records) {
             // up to where a process that was not killed would have gone, so that the log is the same
             let to = (records.len() / PORTION + 1) * PORTION;

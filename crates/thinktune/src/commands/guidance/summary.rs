@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(counts(summary.right_to_wrong), (1, 1));
         assert_eq!(summary.rejected, BTreeMap::from([("truncated".to_string(), 1)]));
         assert_eq!((summary.reply_tokens, summary.guidance_tokens), (10.0, 4.0));
-        let text = table(&[summary.clone()]).to_text();
+        let text = table(std::slice::from_ref(&summary)).to_text();
         assert!(text.contains("75.0 (3/4)") && text.lines().nth(1).unwrap().starts_with("b "), "{text}");
         assert!(reasons(&[summary]).to_text().contains("truncated"));
     }
