@@ -1,8 +1,8 @@
 //! An answer as the evaluation folder keeps it.
 
 use serde::{Deserialize, Serialize};
-use thinktune_tasks::grading::{compare, grade, is_correct_leniently};
-use thinktune_tasks::{Question, Verdict, WhyWrong, first_attempt, reflects};
+use thinktune_tasks::grading::{grade, is_correct_leniently};
+use thinktune_tasks::{Question, Reflection, Verdict, WhyWrong};
 
 use crate::ask::Conversation;
 use crate::methods::Method;
@@ -42,32 +42,6 @@ pub struct AnswerRecord {
     pub earlier: Vec<String>,
     /// The response, forced words included.
     pub response: String,
-}
-
-/// The first final answer of a response that goes on after it, against its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reflection {
-    /// True where the text up to the reflection has a correct final answer.
-    pub first_right: bool,
-    /// True where the final answer is another one.
-    pub changed: bool,
-}
-
-impl Reflection {
-    /// Compares the first final answer of a response with the last one, `last`; `None` where it does not reflect.
-    pub fn of(question: &Question, response: &str, last: Option<&str>) -> Option<Self> {
-        if !reflects(response) {
-            return None;
-        }
-        let first = grade(question.kind, &question.gold, first_attempt(response));
-        let same = match (first.extracted.as_deref(), last) {
-            (Some(first), Some(last)) => {
-                first == last || compare(question.kind, first, last).verdict == Verdict::Correct
-            }
-            (first, last) => first == last,
-        };
-        Some(Self { first_right: first.verdict == Verdict::Correct, changed: !same })
-    }
 }
 
 impl AnswerRecord {

@@ -11,7 +11,7 @@ use crate::ModelSpec;
 use crate::decoder::forward::floats_per_token;
 use crate::decoder::head::{chunk_rows, keeps_logits};
 
-pub use plan::{DoesNotFit, Frozen, MemoryPlan, Part, Phase, Sampled, TrainingJob};
+pub use plan::{DoesNotFit, FrozenShape, MemoryPart, MemoryPhase, MemoryPlan, Sampled, TrainingJob};
 
 /// Longest micro-batch, in tokens, however much memory there is: beyond it nothing gets faster.
 const MAX_TOKENS: usize = 4096;

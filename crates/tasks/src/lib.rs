@@ -16,7 +16,7 @@ pub use error::TaskError;
 pub use extract::final_answer;
 pub use grading::{AnswerKind, Grade, grade_boxed};
 pub use gsm8k::load_gsm8k;
-pub use reflection::{first_attempt, reflects};
+pub use reflection::{Reflection, first_attempt, reflects};
 pub use why_wrong::WhyWrong;
 
 mod behaviour;

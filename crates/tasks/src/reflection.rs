@@ -1,6 +1,10 @@
 //! Does a response go on reflecting after it has answered?
 
+use serde::{Deserialize, Serialize};
+
 use crate::extract::end_of_first_box;
+use crate::grading::{compare, grade};
+use crate::{Question, Verdict};
 
 /// Returns whether a response goes on after its first final answer: a first completed box, later a blank
 /// line, and after that anything that is not white space. This is the form in which guidance is
@@ -36,6 +40,32 @@ fn end_of_first_attempt(response: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The first final answer of a response that goes on after it, against its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reflection {
+    /// True where the text up to the reflection has a correct final answer.
+    pub first_right: bool,
+    /// True where the final answer is another one.
+    pub changed: bool,
+}
+
+impl Reflection {
+    /// Compares the first final answer of a response with the last one, `last`; `None` where it does not reflect.
+    pub fn of(question: &Question, response: &str, last: Option<&str>) -> Option<Self> {
+        if !reflects(response) {
+            return None;
+        }
+        let first = grade(question.kind, &question.gold, first_attempt(response));
+        let same = match (first.extracted.as_deref(), last) {
+            (Some(first), Some(last)) => {
+                first == last || compare(question.kind, first, last).verdict == Verdict::Correct
+            }
+            (first, last) => first == last,
+        };
+        Some(Self { first_right: first.verdict == Verdict::Correct, changed: !same })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The memory that a run will hold, settled before its models are loaded.
 
 use thinktune_model::ModelSpec;
-use thinktune_model::memory::{DoesNotFit, Frozen, MachineMemory, MemoryPlan, Sampled, TrainingJob};
+use thinktune_model::memory::{DoesNotFit, FrozenShape, MachineMemory, MemoryPlan, Sampled, TrainingJob};
 
 use crate::plan::{Help, Job, Plan, RlPlan, Teacher};
 
@@ -51,7 +51,7 @@ fn rl_job<'a>(plan: &Plan, rl: &RlPlan, student: &'a ModelSpec, teacher: &'a Mod
     {
         let gamma = guidance.gamma.start.max(guidance.gamma.end);
         let chosen = ((rollout.group_size as f64 * gamma).floor() as usize).max(1);
-        job.frozen.push(Frozen {
+        job.frozen.push(FrozenShape {
             name: "teacher",
             spec: teacher,
             initial: matches!(place, Teacher::Initial),
@@ -65,7 +65,7 @@ fn rl_job<'a>(plan: &Plan, rl: &RlPlan, student: &'a ModelSpec, teacher: &'a Mod
         });
     }
     if rl.settings.loss.beta > 0.0 {
-        job.frozen.push(Frozen { name: "reference", spec: student, initial: true });
+        job.frozen.push(FrozenShape { name: "reference", spec: student, initial: true });
     }
     job.sampled.extend(rl.held_out.iter().map(|set| Sampled {
         phase: "evaluate",

@@ -96,13 +96,8 @@ impl TrainingData {
     /// # Errors
     /// A folder without a readable `config.json`.
     pub fn other_teacher(&self, plan: &Plan) -> Result<Option<ModelSpec>, ModelError> {
-        let Job::Rl(rl) = &plan.job else { return Ok(None) };
-        match (&rl.help, self.teacher_dir()) {
-            (Some(Help { teacher: plan::Teacher::Model(_), .. }), Some(dir)) => {
-                ModelSpec::from_dir(dir).map(Some)
-            }
-            _ => Ok(None),
-        }
+        let dir = plan.other_teacher().and_then(|_| self.teacher_dir());
+        dir.map(ModelSpec::from_dir).transpose()
     }
 
     /// Trains `model`, the student with its weights; models that are loaded beside it keep within `budget`.

@@ -7,8 +7,7 @@ pub mod phrase;
 pub mod advantage;
 
 use thinktune_policy::Tokenizer;
-use thinktune_tasks::grading::{compare, grade};
-use thinktune_tasks::{AnswerKind, Grade, Question, Verdict, first_attempt, reflects};
+use thinktune_tasks::{Question, Reflection, Verdict};
 
 use crate::rollout::{Group, Guided, Scored};
 use crate::settings::RewardSettings;
@@ -48,26 +47,19 @@ fn score(
     let outcome = Outcome::of(*kind, &text, tokenizer.ended(&ids), gold);
     let attempt = &guided.attempt;
     let attempt_outcome = Outcome::of(*kind, &attempt.text, attempt.ended(tokenizer), gold);
-    let reflects = reflects(&attempt.text);
-    let first = grade(*kind, gold, first_attempt(&attempt.text));
+    let last = attempt_outcome.grade.extracted.as_deref();
+    let reflection = Reflection::of(question, &attempt.text, last);
+    let right = attempt_outcome.grade.verdict == Verdict::Correct;
     Scored {
         reward: outcome.reward() + phrase_bonus(&text, settings),
         advantage: 0.0,
         outcome,
-        first_attempt_right: first.verdict == Verdict::Correct,
-        reflects,
-        changed: reflects && differs(*kind, &first, &attempt_outcome.grade),
+        first_attempt_right: reflection.map_or(right, |reflection| reflection.first_right),
+        reflects: reflection.is_some(),
+        changed: reflection.is_some_and(|reflection| reflection.changed),
         attempt_outcome,
         guided,
         text,
-    }
-}
-
-/// Returns true where two answers of one response are not the same answer.
-fn differs(kind: AnswerKind, first: &Grade, last: &Grade) -> bool {
-    match (&first.extracted, &last.extracted) {
-        (Some(first), Some(last)) => first != last && compare(kind, first, last).verdict != Verdict::Correct,
-        (first, last) => first.is_some() != last.is_some(),
     }
 }
 
@@ -77,6 +69,7 @@ mod tests {
     use crate::rollout::{Asked, Help};
     use crate::testing::{self, Chars};
     use std::sync::Arc;
+    use thinktune_tasks::AnswerKind;
 
     fn scored(kind: AnswerKind, gold: &str, text: &str) -> Scored {
         let question = Question { kind, gold: gold.into(), ..testing::sums(1).remove(0) };

@@ -88,6 +88,14 @@ impl Shard {
         self.metadata.tensors().into_iter()
     }
 
+    /// The file from byte `offset` of the tensors' bytes on.
+    fn at(&self, offset: usize) -> Result<File, ModelError> {
+        let io = |error| ModelError::io(&self.path, error);
+        let mut file = File::open(&self.path).map_err(io)?;
+        file.seek(SeekFrom::Start(self.data + offset as u64)).map_err(io)?;
+        Ok(file)
+    }
+
     /// Reads a tensor's numbers from the one at `first` on, as many as `out` takes.
     pub(super) fn read(
         &self,
@@ -96,14 +104,11 @@ impl Shard {
         first: usize,
         out: &mut [f32],
     ) -> Result<(), ModelError> {
-        let io = |error| ModelError::io(&self.path, error);
-        let mut file = File::open(&self.path).map_err(io)?;
-        let begin = info.data_offsets.0 + first * dtype.bytes();
-        file.seek(SeekFrom::Start(self.data + begin as u64)).map_err(io)?;
+        let mut file = self.at(info.data_offsets.0 + first * dtype.bytes())?;
         let mut bytes = vec![0; PIECE.min(out.len()) * dtype.bytes()];
         for out in out.chunks_mut(PIECE) {
             let bytes = &mut bytes[..out.len() * dtype.bytes()];
-            file.read_exact(bytes).map_err(io)?;
+            file.read_exact(bytes).map_err(|error| ModelError::io(&self.path, error))?;
             dtype.decode(bytes, out);
         }
         Ok(())
@@ -125,10 +130,8 @@ impl Shard {
     pub(crate) fn count(&self, name: &str) -> Result<u64, ModelError> {
         let info = self.expect(name, StoredDtype::U64, &[1])?;
         let mut bytes = [0; 8];
-        let io = |error| ModelError::io(&self.path, error);
-        let mut file = File::open(&self.path).map_err(io)?;
-        file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
+        let mut file = self.at(info.data_offsets.0)?;
+        file.read_exact(&mut bytes).map_err(|error| ModelError::io(&self.path, error))?;
         Ok(u64::from_le_bytes(bytes))
     }
 

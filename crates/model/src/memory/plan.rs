@@ -27,7 +27,7 @@ pub struct TrainingJob<'a> {
     /// The precision of all models.
     pub precision: Precision,
     /// Models that are only read.
-    pub frozen: Vec<Frozen<'a>>,
+    pub frozen: Vec<FrozenShape<'a>>,
     /// Tokens of the longest sequence that is trained on.
     pub longest: usize,
     /// Tokens of one optimizer update, at most.
@@ -40,7 +40,7 @@ pub struct TrainingJob<'a> {
 
 /// A model that is only read.
 #[derive(Debug, Clone, Copy)]
-pub struct Frozen<'a> {
+pub struct FrozenShape<'a> {
     /// What it is, for people.
     pub name: &'static str,
     /// Its shape.
@@ -66,7 +66,7 @@ pub struct Sampled<'a> {
 
 /// Memory for a purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct MemoryPart {
     /// The purpose.
     pub name: String,
     /// Bytes.
@@ -75,11 +75,11 @@ pub struct Part {
 
 /// A phase of a run, with what it takes beside what is held throughout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phase {
+pub struct MemoryPhase {
     /// The phase.
     pub name: &'static str,
     /// What it takes.
-    pub parts: Vec<Part>,
+    pub parts: Vec<MemoryPart>,
     /// Bytes of everything that is held in it.
     pub total: u64,
 }
@@ -88,9 +88,9 @@ pub struct Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
     /// Held from the first update to the end.
-    pub held: Vec<Part>,
+    pub held: Vec<MemoryPart>,
     /// The phases, in the order of a step; loading first, saving last.
-    pub phases: Vec<Phase>,
+    pub phases: Vec<MemoryPhase>,
     /// Budget of every model of the run: they take turns.
     pub budget: Budget,
     /// Tokens of a training micro-batch.
@@ -216,9 +216,9 @@ impl TrainingJob<'_> {
         let held_bytes: u64 = held.iter().map(|part| part.bytes).sum();
         // what training needs is kept from step to step
         let kept = activations + logits;
-        let phase = |name, parts: Vec<Part>, base: u64| {
+        let phase = |name, parts: Vec<MemoryPart>, base: u64| {
             let total = base + parts.iter().map(|part| part.bytes).sum::<u64>();
-            Phase { name, parts, total }
+            MemoryPhase { name, parts, total }
         };
         let mut phases = vec![phase("load", self.load_parts(), PROGRAM)];
         let mut rows = 0;
@@ -240,7 +240,7 @@ impl TrainingJob<'_> {
     }
 
     /// What is held from the first update on.
-    fn held(&self, budget: Budget) -> Vec<Part> {
+    fn held(&self, budget: Budget) -> Vec<MemoryPart> {
         let (spec, precision) = (self.spec, self.precision);
         let (parameters, name) = (4 * spec.parameters() as u64, precision.name());
         let mut parts = vec![
@@ -265,7 +265,7 @@ impl TrainingJob<'_> {
     }
 
     /// What is held while the models are loaded, one after the other.
-    fn load_parts(&self) -> Vec<Part> {
+    fn load_parts(&self) -> Vec<MemoryPart> {
         let (precision, parameters) = (self.precision, 4 * self.spec.parameters() as u64);
         let mut parts = vec![
             part("parameters (f32), twice where a run is resumed".to_owned(), 2 * parameters),
@@ -290,7 +290,7 @@ impl Sampled<'_> {
         self.tokens() as u64 * kv_bytes_per_token(self.spec)
     }
 
-    fn parts(&self, rows: usize, precision: Precision) -> Vec<Part> {
+    fn parts(&self, rows: usize, precision: Precision) -> Vec<MemoryPart> {
         let work = pass_bytes(self.spec, precision, self.prompt.max(rows), rows);
         vec![
             part(
@@ -302,6 +302,6 @@ impl Sampled<'_> {
     }
 }
 
-fn part(name: String, bytes: u64) -> Part {
-    Part { name, bytes }
+fn part(name: String, bytes: u64) -> MemoryPart {
+    MemoryPart { name, bytes }
 }

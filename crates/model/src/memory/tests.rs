@@ -33,7 +33,7 @@ fn job(spec: &ModelSpec, precision: Precision) -> TrainingJob<'_> {
     TrainingJob {
         spec,
         precision,
-        frozen: vec![Frozen { name: "teacher", spec, initial: true }],
+        frozen: vec![FrozenShape { name: "teacher", spec, initial: true }],
         longest: 1152,
         per_update: 45_056,
         sampled: vec![sampled("act", 512, 640, 128), sampled("help", 2560, 320, 32)],
@@ -74,11 +74,11 @@ fn a_teacher_counts_by_its_own_shape() {
     let peak =
         |job: &TrainingJob<'_>| MemoryPlan::settle(job, MachineMemory { total: 64 * GIB }).unwrap().peak();
     let alone = peak(&job);
-    job.frozen[0] = Frozen { name: "teacher", spec: &large, initial: false };
+    job.frozen[0] = FrozenShape { name: "teacher", spec: &large, initial: false };
     let more = (large.parameters() - small.parameters()) as u64 * 2;
     assert_eq!(peak(&job), alone + more);
     // a reference that is the initial student shares nothing with it
-    job.frozen.push(Frozen { name: "reference", spec: &small, initial: true });
+    job.frozen.push(FrozenShape { name: "reference", spec: &small, initial: true });
     assert_eq!(peak(&job), alone + more + 2 * small.parameters() as u64);
 }
 

@@ -8,13 +8,13 @@ use thinktune_method::act::questions::Questions;
 use thinktune_method::progress::Silent;
 use thinktune_method::sft::SftPlan;
 use thinktune_model::ModelSpec;
-use thinktune_model::memory::{MemoryPlan, Part, Phase};
+use thinktune_model::memory::{MemoryPart, MemoryPhase, MemoryPlan};
 use thinktune_text::ChatTokenizer;
 
 use crate::commands::print;
 use crate::help_check::HelpCheck;
 use crate::model_source::ModelSource;
-use crate::plan::{Job, Plan, RlPlan, Teacher};
+use crate::plan::{Job, Plan, RlPlan};
 use crate::{memory, shapes, work};
 
 /// Prints the plan, with the whole configuration or only what differs from the defaults.
@@ -242,11 +242,11 @@ fn sft_facts(
 }
 
 fn memory_json(memory: &MemoryPlan, fault: Option<&str>) -> Value {
-    let parts = |parts: &[Part]| {
-        let part = |part: &Part| json!({ "part": part.name, "bytes": part.bytes });
+    let parts = |parts: &[MemoryPart]| {
+        let part = |part: &MemoryPart| json!({ "part": part.name, "bytes": part.bytes });
         parts.iter().map(part).collect::<Vec<_>>()
     };
-    let phase = |phase: &Phase| json!({ "phase": phase.name, "parts": parts(&phase.parts), "total_bytes": phase.total });
+    let phase = |phase: &MemoryPhase| json!({ "phase": phase.name, "parts": parts(&phase.parts), "total_bytes": phase.total });
     json!({
         "held": parts(&memory.held),
         "phases": memory.phases.iter().map(phase).collect::<Vec<_>>(),
@@ -268,14 +268,8 @@ impl FirstPrompt {
 
 /// The memory plan, and why it does not fit where it does not.
 fn memory(plan: &Plan, spec: &ModelSpec) -> (MemoryPlan, Option<String>) {
-    let other = match &plan.job {
-        Job::Rl(rl) => rl.help.as_ref().and_then(|help| match &help.teacher {
-            Teacher::Model(place) => place.fetch(true).ok(),
-            _ => None,
-        }),
-        Job::Sft(_) => None,
-    };
-    let teacher = other.and_then(|dir| ModelSpec::from_dir(&dir).ok());
+    let dir = plan.other_teacher().and_then(|place| place.fetch(true).ok());
+    let teacher = dir.and_then(|dir| ModelSpec::from_dir(&dir).ok());
     match memory::settle(plan, spec, teacher.as_ref()) {
         Ok(memory) => (memory, None),
         Err(error) => {

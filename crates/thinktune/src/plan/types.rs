@@ -102,6 +102,19 @@ pub enum Teacher {
     },
 }
 
+impl Plan {
+    /// The teacher in this process that is another model than the initial student.
+    pub fn other_teacher(&self) -> Option<&ModelSource> {
+        match &self.job {
+            Job::Rl(rl) => match &rl.help {
+                Some(Help { teacher: Teacher::Model(place), .. }) => Some(place),
+                _ => None,
+            },
+            Job::Sft(_) => None,
+        }
+    }
+}
+
 impl Teacher {
     /// The model or tokenizer that must be on this machine.
     pub fn place(&self) -> Option<&ModelSource> {
